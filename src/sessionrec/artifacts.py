@@ -1,0 +1,207 @@
+"""Artifact folders that are whole or not there.
+
+    out/manifest.json          written last, by an atomic replace; names everything that belongs to the artifact
+    out/files-<token>/...      the content; a new write goes to a folder of its own, beside the old one
+
+A reader follows the manifest, so at every moment it finds either the old artifact or the new one. Whatever a killed
+writer left behind is not named by any manifest and is removed by the next writer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import sessionrec
+from sessionrec.errors import ArtifactError
+
+MANIFEST = "manifest.json"
+_CONTENT = "files-"
+_LOCK = ".lock"
+_PACKAGES = ("numpy", "polars", "pyarrow")
+_WHOLE_FILE_BYTES = 64 << 20
+_SAMPLE_BLOCKS, _SAMPLE_BYTES = 64, 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What an artifact says of itself."""
+
+    kind: str
+    """What it is: `dataset`, later `model`, `index`, ..."""
+    format: int
+    """Version of the layout of this kind."""
+    created: str
+    """UTC, ISO 8601."""
+    versions: dict[str, str]
+    """Of this package, Python and the packages that shape the content."""
+    content: str
+    """Name of the folder with the files."""
+    files: dict[str, int]
+    """Size in bytes of each file, by its path in the content folder."""
+    body: dict[str, Any]
+    """What this kind adds: config, counts, fingerprint of the inputs, ..."""
+
+
+class ArtifactWriter:
+    """Context that writes one artifact; leaving it without `commit` leaves whatever stood there before."""
+
+    def __init__(self, path: Path, *, kind: str, format: int) -> None:
+        self._path, self._kind, self._format = path, kind, format
+        self._content = f"{_CONTENT}{secrets.token_hex(6)}"
+        self._lock: int | None = None
+        self._is_committed = False
+
+    def __enter__(self) -> Self:
+        path = self._path
+        try:
+            self._is_new = not path.exists()
+            path.mkdir(parents=True, exist_ok=True)
+            strangers = [f.name for f in path.iterdir() if f.name not in (MANIFEST, _LOCK) and _CONTENT not in f.name]
+            if strangers and not (path / MANIFEST).exists():
+                raise ArtifactError(
+                    f"{path}: expected an empty folder or an earlier artifact, found {strangers[0]!r}; "
+                    "name another folder, or empty this one yourself"
+                )
+            self._lock = os.open(path / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(self._lock)
+                self._lock = None
+                raise ArtifactError(
+                    f"{path}: another process is writing it; wait for it or name another folder"
+                ) from None
+            self._sweep()
+            (path / self._content).mkdir()
+        except OSError as error:
+            if self._lock is not None:
+                os.close(self._lock)
+            raise ArtifactError(f"{path}: cannot write there: {error.strerror or error}") from error
+        return self
+
+    def file(self, name: str) -> Path:
+        """Where to write one file of the artifact."""
+        path = self._path / self._content / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def commit(self, body: dict[str, Any]) -> Manifest:
+        """Make what was written the artifact: content to disk first, then the manifest in one atomic step."""
+        content = self._path / self._content
+        files = sorted(f for f in content.rglob("*") if f.is_file())
+        for file in files:
+            _sync(file)
+        manifest = Manifest(
+            kind=self._kind,
+            format=self._format,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            versions=_versions(),
+            content=self._content,
+            files={str(f.relative_to(content)): f.stat().st_size for f in files},
+            body=body,
+        )
+        fresh = content.with_suffix(".manifest")
+        fresh.write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        _sync(fresh)
+        fresh.replace(self._path / MANIFEST)
+        _sync(self._path)
+        self._is_committed = True
+        return manifest
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._sweep()
+        if self._lock is not None:
+            os.close(self._lock)
+        if not self._is_committed and self._is_new:
+            # The lock file stays otherwise: unlinking it would let two later writers lock two different files.
+            shutil.rmtree(self._path, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise ArtifactError(
+                f"{self._path}: could not be written: {error.strerror or error}. Nothing was changed there; "
+                "free some space or name another folder"
+            ) from error
+
+    def _sweep(self) -> None:
+        """Remove content that no manifest names: leftovers of killed writers, or the artifact just replaced."""
+        try:
+            keep = json.loads((self._path / MANIFEST).read_text(encoding="utf-8"))["content"]
+        except (OSError, ValueError, KeyError):
+            keep = None
+        for leftover in self._path.glob(f"{_CONTENT}*"):
+            if leftover.name != keep:
+                shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink()
+
+
+def read_manifest(path: Path, *, kind: str, format: int) -> Manifest:
+    """The manifest of a finished artifact.
+
+    Raises:
+        ArtifactError: There is none, it is of another kind or format, or a file it names is missing or cut short.
+    """
+    try:
+        tree = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = Manifest(**tree)
+        if not (isinstance(manifest.content, str) and isinstance(manifest.files, dict)):
+            raise TypeError("`content` must be text and `files` a table")
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no finished {kind} here (no {MANIFEST}); make one first") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise ArtifactError(f"{path / MANIFEST}: not a manifest of this package: {error}") from None
+    if manifest.kind != kind:
+        raise ArtifactError(f"{path}: expected a {kind}, found a {manifest.kind}")
+    if manifest.format != format:
+        raise ArtifactError(f"{path}: {kind} of format {manifest.format}, this version reads {format}; make it again")
+    for name, size in manifest.files.items():
+        file = path / manifest.content / name
+        if not file.is_file() or file.stat().st_size != size:
+            raise ArtifactError(f"{file}: missing or not the {size} bytes the manifest names; make the {kind} again")
+    return manifest
+
+
+def fingerprint(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Name, size and digest of each input file.
+
+    A file of at most 64 MiB is read whole; of a larger one the digest covers its size and 64 blocks of 1 MiB spread
+    evenly over it, which finds a new, cut or appended file and misses a small change between the blocks.
+    """
+    entries = []
+    for file in files:
+        size = file.stat().st_size
+        digest = hashlib.sha256(str(size).encode())
+        with file.open("rb") as stream:
+            if size <= _WHOLE_FILE_BYTES:
+                digest.update(stream.read())
+            else:
+                for block in range(_SAMPLE_BLOCKS):
+                    stream.seek((size - _SAMPLE_BYTES) * block // (_SAMPLE_BLOCKS - 1))
+                    digest.update(stream.read(_SAMPLE_BYTES))
+        entries.append({"name": file.name, "size_bytes": size, "sha256": digest.hexdigest()})
+    return entries
+
+
+def _versions() -> dict[str, str]:
+    versions = {"sessionrec": sessionrec.__version__, "python": platform.python_version()}
+    return versions | {name: metadata.version(name) for name in _PACKAGES}
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
