@@ -1,0 +1,130 @@
+"""A data set on disk, opened: its manifest, its catalogue, and its users one row group at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from sessionrec.artifacts import Manifest, read_manifest
+from sessionrec.data import layout
+from sessionrec.data.writer import ITEMS, VOCABULARIES
+from sessionrec.sessions.filters import Counts
+from sessionrec.sessions.histories import Histories
+from sessionrec.sessions.prepare import Summary
+from sessionrec.sessions.tally import PartCounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowGroup:
+    """Some whole users that are read at once."""
+
+    file: str
+    row_group: int
+    users: int
+    sessions: int
+    events: int
+    first_user: int
+    """Users of the data set before it: with a user's place in the group, the user's index."""
+
+
+class Dataset:
+    """A finished data set.
+
+    Args:
+        path: Folder of the artifact.
+
+    Raises:
+        ArtifactError: There is no whole data set of this version at `path`.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.manifest: Manifest = read_manifest(self.path, kind=layout.KIND, format=layout.FORMAT)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What the manifest says of this data set."""
+        return self.manifest.body
+
+    @property
+    def num_items(self) -> int:
+        """Items; their indices are 1 to this, and index 0 is `unknown`."""
+        return int(self.body["num_items"])
+
+    @property
+    def num_candidates(self) -> int:
+        """Items with a training event; their indices are 1 to this."""
+        return int(self.body["num_candidates"])
+
+    @property
+    def num_users(self) -> int:
+        """Users of all parts."""
+        return self.summary.kept.users
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """Names of bits 1, 2, ... of an event's action; bit 0 is `positive`."""
+        return tuple(self.body["log"]["actions"])
+
+    @property
+    def context_features(self) -> dict[str, int]:
+        """Context features of an event, and the rows an embedding table of each needs."""
+        return {entry["name"]: entry["size"] for entry in self.body["features"] if entry["role"] == "context"}
+
+    @property
+    def item_features(self) -> dict[str, int]:
+        """Features of an item, and the rows an embedding table of each needs."""
+        return {entry["name"]: entry["size"] for entry in self.body["features"] if entry["role"] == "item"}
+
+    @cached_property
+    def summary(self) -> Summary:
+        """What was read, dropped and kept."""
+        tree = dict(self.body["summary"])
+        return Summary(
+            **tree
+            | {
+                "passes": tuple(Counts(**counts) for counts in tree["passes"]),
+                "kept": Counts(**tree["kept"]),
+                "parts": {name: PartCounts(**counts) for name, counts in tree["parts"].items()},
+                "time_borders": tuple(tree["time_borders"]) if tree["time_borders"] else None,
+            }
+        )
+
+    @cached_property
+    def items(self) -> pl.DataFrame:
+        """The catalogue, one row an index, 1 to `num_items`; see `sessions.catalogue`."""
+        return pl.read_parquet(self._content / ITEMS)
+
+    @cached_property
+    def vocabularies(self) -> pl.DataFrame:
+        """Values of all categorical features: `role`, `feature`, `index`, `value`, `train_events`."""
+        return pl.read_parquet(self._content / VOCABULARIES)
+
+    @cached_property
+    def row_groups(self) -> tuple[RowGroup, ...]:
+        """All row groups, in the order of the users."""
+        groups, first = [], 0
+        for entry in self.body["row_groups"]:
+            groups.append(RowGroup(**entry, first_user=first))
+            first += entry["users"]
+        return tuple(groups)
+
+    def read(self, group: RowGroup) -> Histories:
+        """The users of one row group; arrays are views of what Parquet decoded."""
+        with pq.ParquetFile(self._content / group.file, memory_map=True) as file:
+            table = file.read_row_group(group.row_group, use_threads=False)
+        return layout.from_arrow(table, list(self.context_features))
+
+    def histories(self) -> Iterator[Histories]:
+        """All users, one row group after the other."""
+        return map(self.read, self.row_groups)
+
+    @property
+    def _content(self) -> Path:
+        return self.path / self.manifest.content

@@ -1,0 +1,275 @@
+"""Batches of a data set: an event budget, users of like length together, a seeded order, resumable, cut by rank.
+
+Row groups are drawn in a seeded order and read a window at a time, so memory is bounded by the window, not by the
+data set. Inside a window users are sorted by their number of input positions, with some noise, and cut into batches;
+then the batches are shuffled. What a batch holds is a function of (seed, epoch, window, place): nothing else is
+remembered.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+from pydantic import Field
+
+from sessionrec.batch import Examples, SessionBatch, Targets
+from sessionrec.config import Config
+from sessionrec.data.dataset import Dataset, RowGroup
+from sessionrec.data.view import View, Window, look
+from sessionrec.jagged import IntArray, Jagged, take_rows
+from sessionrec.seeding import stream
+from sessionrec.sessions.histories import Histories
+
+
+class Loading(Config):
+    """How users become batches."""
+
+    batch_users: int | None = Field(default=64, gt=0)
+    """Most users in a batch (paper: 64); None = only the event budget counts."""
+    batch_events: int | None = Field(default=None, gt=0)
+    """Most input events in a batch; a user with more is a batch alone. None = only the users count."""
+    window_events: int = Field(default=4_194_304, gt=0)
+    """Events read before users are shuffled and bucketed: more is better mixed and takes about 40 bytes each."""
+    prefetch: int = Field(default=4, ge=0)
+    """Batches made ahead in a thread of their own; 0 = made when asked for."""
+    shuffle: bool = True
+    """Seeded order and bucketing; False = the order of the data set, every user once, as evaluation wants it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the next batch stands."""
+
+    epoch: int
+    window: int
+    batch: int
+
+
+class Loader:
+    """Iterating yields the rest of the current epoch as `Examples`, then stands at the beginning of the next.
+
+    Args:
+        dataset: Where the users are.
+        view: What is seen and asked of them.
+        loading: How they become batches.
+        seed: Of the run.
+        rank: Of this process.
+        world_size: Number of processes. Each gets another share of every window's batches; with `shuffle` all get
+            equally many, some batches twice if the number does not divide.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        view: View,
+        loading: Loading,
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if loading.batch_users is None and loading.batch_events is None:
+            raise ValueError("`batch_users` and `batch_events` are both None; set one of them")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"`rank` must be in 0..{world_size - 1}, got {rank}")
+        self._dataset, self._view, self._loading = dataset, view, loading
+        self._seed, self._rank, self._world_size = seed, rank, world_size
+        self._place = _Place(0, 0, 0)
+
+    @property
+    def epoch(self) -> int:
+        """Epoch of the next batch."""
+        return self._place.epoch
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the next batch stands; enough, with the same arguments, to go on exactly there."""
+        return {field.name: getattr(self._place, field.name) for field in fields(_Place)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where `state_dict` was taken."""
+        self._place = _Place(**state)
+
+    def __iter__(self) -> Iterator[Examples]:
+        epoch = self._place.epoch
+        source = self._produce(self._place)
+        if self._loading.prefetch:
+            source = _ahead(source, self._loading.prefetch)
+        for place, examples in source:
+            self._place = place
+            yield examples
+        self._place = _Place(epoch + 1, 0, 0)
+
+    def _produce(self, start: _Place) -> Iterator[tuple[_Place, Examples]]:
+        """Batches from `start` to the end of its epoch, each with the place after it."""
+        windows = self._windows(start.epoch)
+        for number in range(start.window, len(windows)):
+            window = self._read(windows[number])
+            batches = self._cut(window, start.epoch, number)
+            first = start.batch if number == start.window else 0
+            for place in range(first, len(batches)):
+                yield _Place(start.epoch, number, place + 1), collate(window, batches[place])
+
+    def _windows(self, epoch: int) -> list[list[RowGroup]]:
+        groups = list(self._dataset.row_groups)
+        if self._loading.shuffle:
+            order = stream(self._seed, "row groups", epoch).permutation(len(groups))
+            groups = [groups[place] for place in order]
+        windows: list[list[RowGroup]] = [[]]
+        events = 0
+        for group in groups:
+            if windows[-1] and events + group.events > self._loading.window_events:
+                windows.append([])
+                events = 0
+            windows[-1].append(group)
+            events += group.events
+        return windows
+
+    def _read(self, groups: list[RowGroup]) -> Window:
+        histories = _join([self._dataset.read(group) for group in groups])
+        users = np.concatenate([np.arange(group.first_user, group.first_user + group.users) for group in groups])
+        return look(self._view, histories, users)
+
+    def _cut(self, window: Window, epoch: int, number: int) -> list[IntArray]:
+        """The window's batches that this rank makes, as places of users in the window."""
+        num_users, offsets = window.inputs.num_users, window.inputs.user_offsets
+        order = np.arange(num_users)
+        random = stream(self._seed, "users", epoch, number)
+        if self._loading.shuffle:
+            # Padding costs positions, so positions are what a batch's users have in common; the noise mixes neighbours.
+            order = np.argsort(np.diff(offsets) * random.uniform(0.9, 1.1, num_users), kind="stable")
+        batches = _by_budget(order, np.diff(window.inputs.event_offsets)[order], self._loading)
+        if self._loading.shuffle:
+            batches = [batches[place] for place in random.permutation(len(batches))]
+            if batches and len(batches) % self._world_size:
+                missing = self._world_size - len(batches) % self._world_size
+                batches += [batches[place % len(batches)] for place in range(missing)]
+        return batches[self._rank :: self._world_size]
+
+
+def _by_budget(order: IntArray, events: npt.NDArray[Any], loading: Loading) -> list[IntArray]:
+    """Cut users, in order, where the next would exceed the budget; a step a batch, none a user."""
+    through = np.cumsum(events)
+    most = loading.batch_users or len(order)
+    batches, start = [], 0
+    while start < len(order):
+        stop = min(start + most, len(order))
+        if loading.batch_events is not None:
+            spent = int(through[start - 1]) if start else 0
+            stop = min(stop, int(np.searchsorted(through, spent + loading.batch_events, "right")))
+        stop = max(stop, start + 1)
+        batches.append(order[start:stop])
+        start = stop
+    return batches
+
+
+def collate(window: Window, users: IntArray) -> Examples:
+    """The batch of some users of a window.
+
+    Args:
+        window: Users seen through a view.
+        users: [B] places in the window.
+    """
+    inputs = window.inputs
+    sessions, user_offsets = take_rows(inputs.user_offsets, users)
+    events, session_offsets = take_rows(inputs.session_offsets, sessions)
+    questions, question_offsets = take_rows(window.question_offsets, users)
+    batch = SessionBatch(
+        user_index_B=torch.from_numpy(window.user_index_U[users]),
+        user_offsets=torch.from_numpy(user_offsets),
+        session_offsets=torch.from_numpy(session_offsets),
+        session_time_ms_S=torch.from_numpy(inputs.session_time_ms_S[sessions]),
+        item_E=_int64(inputs.item_E[events]),
+        action_E=_int64(inputs.action_E[events]),
+        time_ms_E=torch.from_numpy(inputs.time_ms_E[events]),
+        features={name: _int64(values[events]) for name, values in inputs.features.items()},
+        max_sessions=int(np.diff(user_offsets).max(initial=0)),
+        max_events=int(np.diff(session_offsets).max(initial=0)),
+    )
+    targets = Targets(
+        user_Q=torch.from_numpy(np.repeat(np.arange(len(users)), np.diff(question_offsets))),
+        num_before_Q=torch.from_numpy(window.num_before_Q[questions]),
+        time_ms_Q=torch.from_numpy(window.time_ms_Q[questions]),
+        positives=_rows(window.positive_items, window.positive_offsets, questions),
+        negatives=_rows(window.negative_items, window.negative_offsets, questions),
+    )
+    return Examples(batch, targets)
+
+
+def _rows(items: npt.NDArray[Any], offsets: IntArray, rows: IntArray) -> Jagged[torch.Tensor]:
+    elements, taken = take_rows(offsets, rows)
+    return Jagged(values=_int64(items[elements]), offsets=torch.from_numpy(taken))
+
+
+def _int64(values: npt.NDArray[Any]) -> torch.Tensor:
+    return torch.from_numpy(values.astype(np.int64))
+
+
+def _join(parts: list[Histories]) -> Histories:
+    """Users of several row groups, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def offsets(name: str) -> IntArray:
+        lengths = [np.diff(getattr(part, name)) for part in parts]
+        return np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+
+    def values(name: str) -> npt.NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    has_weight = parts[0].weight_E is not None
+    return replace(
+        parts[0],
+        user_U=pl.concat([part.user_U for part in parts]),
+        user_offsets=offsets("user_offsets"),
+        session_time_ms_S=values("session_time_ms_S"),
+        part_S=values("part_S"),
+        session_offsets=offsets("session_offsets"),
+        item_E=values("item_E"),
+        action_E=values("action_E"),
+        time_ms_E=values("time_ms_E"),
+        weight_E=values("weight_E") if has_weight else None,
+        features={name: np.concatenate([part.features[name] for part in parts]) for name in parts[0].features},
+    )
+
+
+def _ahead(source: Iterator[tuple[_Place, Examples]], depth: int) -> Iterator[tuple[_Place, Examples]]:
+    """Run an iterator in a thread, at most `depth` results ahead; its error is raised here, in order."""
+    ready: queue.Queue[tuple[_Place, Examples] | BaseException | None] = queue.Queue(depth)
+    is_over = threading.Event()
+
+    def put(result: tuple[_Place, Examples] | BaseException | None) -> bool:
+        while not is_over.is_set():
+            try:
+                ready.put(result, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        try:
+            for result in source:
+                if not put(result):
+                    return
+            put(None)
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for the result
+            put(error)
+
+    thread = threading.Thread(target=work, name="sessionrec-loader", daemon=True)
+    thread.start()
+    try:
+        while (result := ready.get()) is not None:
+            if isinstance(result, BaseException):
+                raise result
+            yield result
+    finally:
+        is_over.set()
+        thread.join()

@@ -1,0 +1,163 @@
+"""Write a prepared log as a data set: shards of Parquet, the catalogue, the vocabularies, and the manifest last."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from sessionrec.artifacts import ArtifactWriter, Manifest, fingerprint
+from sessionrec.config import Config
+from sessionrec.data import layout
+from sessionrec.sessions.catalogue import FeatureTable
+from sessionrec.sessions.histories import Histories
+from sessionrec.sessions.polars_engine import Progress
+from sessionrec.sessions.prepare import Prepared
+
+ITEMS = "items.parquet"
+VOCABULARIES = "vocabularies.parquet"
+
+
+class Storage(Config):
+    """How a data set is cut into files."""
+
+    events_per_row_group: int = Field(default=262_144, gt=0)
+    """Events of whole users that are read at once; a loader shuffles row groups and the users of several."""
+    events_per_shard: int = Field(default=16_777_216, gt=0)
+    """Events after which a new file is begun."""
+    compression_level: int = Field(default=1, ge=1, le=22)
+    """Of Zstandard."""
+
+
+def write_dataset(
+    path: Path, prepared: Prepared, storage: Storage, config: dict[str, Any], progress: Progress = lambda *_: None
+) -> Manifest:
+    """Write a data set; whatever stood at `path` before stays until the last byte is there.
+
+    Args:
+        path: Folder of the artifact.
+        prepared: What `sessions.prepare` made.
+        storage: How to cut it.
+        config: The whole config, for the manifest.
+        progress: Called as the work goes on.
+
+    Raises:
+        ArtifactError: The folder holds something else, is being written, or the disk is full.
+    """
+    with ArtifactWriter(path, kind=layout.KIND, format=layout.FORMAT) as writer:
+        features = [table.name for table in prepared.features]
+        with _Shards(writer, storage, features) as shards:
+            for histories in prepared.histories():
+                shards.add(histories)
+                progress("write", shards.num_events, prepared.summary.kept.events)
+        prepared.catalogue.frame.write_parquet(writer.file(ITEMS), statistics=False)
+        tables = (*prepared.features, *prepared.catalogue.features)
+        _vocabularies(tables).write_parquet(writer.file(VOCABULARIES), statistics=False)
+        log = prepared.log
+        return writer.commit(
+            {
+                "config": config,
+                "log": {"name": log.name, "notes": log.notes, "actions": list(log.actions)},
+                "inputs": fingerprint(log.files),
+                "summary": dataclasses.asdict(prepared.summary),
+                "num_items": len(prepared.catalogue.frame),
+                "num_candidates": prepared.catalogue.num_candidates,
+                "features": [_describe(table) for table in tables],
+                "row_groups": shards.row_groups,
+            }
+        )
+
+
+class _Shards:
+    """Parquet files of whole users, row groups of about equal size."""
+
+    def __init__(self, writer: ArtifactWriter, storage: Storage, features: list[str]) -> None:
+        self._writer, self._storage = writer, storage
+        self._dictionary = layout.dictionary_columns(features)
+        self._file: pq.ParquetWriter | None = None
+        self._name = ""
+        self._num_files = self._events_in_file = self._groups_in_file = 0
+        self.num_events = 0
+        self.row_groups: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, histories: Histories) -> None:
+        """Append users."""
+        ends = histories.event_offsets[1:]
+        start = 0
+        while start < histories.num_users:
+            begin = int(histories.event_offsets[start])
+            stop = int(np.searchsorted(ends, begin + self._storage.events_per_row_group, "right"))
+            stop = max(stop, start + 1)
+            self._write(histories.users(start, stop))
+            start = stop
+
+    def _write(self, histories: Histories) -> None:
+        table = layout.to_arrow(histories)
+        if self._file is None or self._events_in_file >= self._storage.events_per_shard:
+            if self._file is not None:
+                self._file.close()
+            self._name = f"users-{self._num_files:05d}.parquet"
+            self._file = pq.ParquetWriter(
+                self._writer.file(self._name),
+                table.schema,
+                compression="zstd",
+                compression_level=self._storage.compression_level,
+                use_dictionary=self._dictionary,
+                write_statistics=False,
+            )
+            self._num_files += 1
+            self._events_in_file = self._groups_in_file = 0
+        self._file.write_table(table, row_group_size=max(len(table), 1))
+        self._events_in_file += histories.num_events
+        self.num_events += histories.num_events
+        self.row_groups.append(
+            {
+                "file": self._name,
+                "row_group": self._groups_in_file,
+                "users": histories.num_users,
+                "sessions": histories.num_sessions,
+                "events": histories.num_events,
+            }
+        )
+        self._groups_in_file += 1
+
+
+def _vocabularies(tables: tuple[FeatureTable, ...]) -> pl.DataFrame:
+    frames = [
+        pl.DataFrame(
+            {
+                "role": table.role,
+                "feature": table.name,
+                "index": np.arange(1, len(table.vocabulary.values) + 1, dtype=np.int32),
+                "value": table.vocabulary.values.cast(pl.String),
+                "train_events": table.vocabulary.train_events,
+            }
+        )
+        for table in tables
+        if table.vocabulary is not None
+    ]
+    types = {"role": pl.String, "feature": pl.String, "index": pl.Int32, "value": pl.String, "train_events": pl.Int64}
+    return pl.concat(frames) if frames else pl.DataFrame(schema=types)
+
+
+def _describe(table: FeatureTable) -> dict[str, Any]:
+    entry = {"name": table.name, "role": table.role, "size": table.size}
+    if table.vocabulary is None:
+        return entry | {"kind": "number", "edges": list(table.edges)}
+    values = "text" if table.vocabulary.values.dtype == pl.String else "integer"
+    return entry | {"kind": "category", "values": values}

@@ -1,0 +1,205 @@
+"""From the events of some users, in the order of the log, to their `Histories`: sort, cut into sessions, merge repeats.
+
+Engine-free: whatever engine brought the users' events together, this is what happens to them. Everything is one pass of
+array operations; nothing loops over users, sessions or events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from sessionrec.hashing import hash_ids
+from sessionrec.jagged import IntArray, offsets_from_lengths
+from sessionrec.logs.base import Feature
+from sessionrec.schema import ACTION, ITEM, SESSION, TIME_MS, USER, WEIGHT
+from sessionrec.sessions.histories import Array, Histories
+from sessionrec.sessions.rule import Rule
+from sessionrec.sessions.vocabulary import Codes, encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the local codes of some histories stand for, and what was merged on the way."""
+
+    items: pl.Series
+    """[I] item id of each local item code."""
+    categories: dict[str, pl.Series]
+    """Per categorical context feature: value of each local code."""
+    exact_repeats: int
+    """Rows with the user, item and time of an earlier row."""
+    merged: int
+    """Further rows with the user, session and item of an earlier row, at another time."""
+
+
+def assemble(events: pl.DataFrame, rule: Rule, context_features: tuple[Feature, ...]) -> tuple[Histories, Found]:
+    """Build the histories of some users, in local codes.
+
+    Args:
+        events: All events of these users, `schema` columns, in the order of the log; no nulls in user, item and time.
+        rule: What ends a session.
+        context_features: The columns beyond the schema's.
+    """
+    users, user_E = _users_by_hash(events[USER])
+    item_codes, items = encode(events[ITEM])
+    time_ms = events[TIME_MS].to_numpy()
+    order = sort_order(user_E, time_ms)
+    # Event columns in the order of the histories; `row` leads back to the log.
+    columns: dict[str, Array] = {
+        "row": order,
+        "user": user_E[order],
+        "time_ms": time_ms[order],
+        "item": item_codes[order],
+        "action": events[ACTION].to_numpy()[order],
+    }
+    if WEIGHT in events.columns:
+        columns["weight"] = events[WEIGHT].to_numpy()[order]
+
+    columns, exact_repeats = _merge(columns, _moments(columns), len(items), sum_weights=False)
+    columns["session"], moved = _sessions(columns, events, rule)
+    if moved is not None:
+        columns = {name: values[moved] for name, values in columns.items()}
+    columns, merged = _merge(columns, columns["session"], len(items), sum_weights=True)
+    row_E = columns["row"]
+
+    features: dict[str, Array] = {}
+    values: dict[str, pl.Series] = {}
+    for feature in context_features:
+        column = events[feature.name]
+        if feature.kind == "category":
+            codes, values[feature.name] = encode(column.cast(pl.String) if column.dtype == pl.Boolean else column)
+            features[feature.name] = codes[row_E]
+        else:
+            features[feature.name] = column.cast(pl.Float32).fill_null(float("nan")).to_numpy()[row_E]
+
+    session_offsets = offsets_from_lengths(np.bincount(columns["session"]))
+    first_E = session_offsets[:-1]
+    histories = Histories(
+        user_U=users,
+        user_offsets=offsets_from_lengths(np.bincount(columns["user"][first_E], minlength=len(users))),
+        session_time_ms_S=columns["time_ms"][first_E],
+        part_S=np.zeros(len(first_E), np.uint8),
+        session_offsets=session_offsets,
+        item_E=columns["item"],
+        action_E=columns["action"],
+        time_ms_E=columns["time_ms"],
+        weight_E=columns.get("weight"),
+        features=features,
+    )
+    return histories, Found(items=items, categories=values, exact_repeats=exact_repeats, merged=merged)
+
+
+def _users_by_hash(users: pl.Series) -> tuple[pl.Series, Codes]:
+    """The distinct users in the order of their hash (then id), and the place of each row's user among them."""
+    codes, values = encode(users)
+    frame = pl.DataFrame({"hash": hash_ids(values), "id": values, "code": np.arange(len(values), dtype=np.int32)})
+    frame = frame.sort("hash", "id")
+    place = np.empty(len(values), np.int32)
+    place[frame["code"].to_numpy()] = np.arange(len(values), dtype=np.int32)
+    return frame["id"].alias(USER), place[codes]
+
+
+def sort_order(user_E: Codes, time_ms_E: IntArray) -> IntArray:
+    """[E] row numbers by user, then time, then row: a stable sort, but on one packed 64-bit key.
+
+    NumPy sorts plain int64 with vector instructions, several times as fast as any stable or multi-key sort; rows of
+    equal key are put right by a second such sort over (rank of the key, row).
+    """
+    num_events = len(user_E)
+    if num_events == 0:
+        return np.zeros(0, np.int64)
+    start = int(time_ms_E.min())
+    span = int(time_ms_E.max()) - start + 1
+    if (int(user_E.max()) + 1) * span >= 1 << 63:
+        return np.lexsort((time_ms_E, user_E))
+    key = user_E.astype(np.int64)
+    key *= span
+    key += time_ms_E
+    key -= start
+    if np.all(key[1:] >= key[:-1]):
+        return np.arange(num_events)
+    order = np.argsort(key)
+    key = key[order]
+    is_new = np.empty(num_events, np.bool_)
+    is_new[0] = True
+    np.not_equal(key[1:], key[:-1], out=is_new[1:])
+    if is_new.all():
+        return order
+    bits = num_events.bit_length()
+    packed = np.cumsum(is_new, dtype=np.int64)
+    packed <<= bits
+    packed |= order
+    packed.sort()
+    packed &= (1 << bits) - 1
+    return packed
+
+
+def _moments(columns: dict[str, Array]) -> IntArray:
+    """[E] number of the (user, time) of each event; equal moments stand together."""
+    user_E, time_ms_E = columns["user"], columns["time_ms"]
+    is_new = np.ones(len(user_E), np.bool_)
+    is_new[1:] = (user_E[1:] != user_E[:-1]) | (time_ms_E[1:] != time_ms_E[:-1])
+    return np.cumsum(is_new, dtype=np.int64) - 1
+
+
+def _sessions(columns: dict[str, Array], events: pl.DataFrame, rule: Rule) -> tuple[IntArray, IntArray | None]:
+    """[E] number of each event's session, oldest first within a user; and the order to bring events into, if new."""
+    frame = pl.DataFrame({USER: columns["user"], TIME_MS: columns["time_ms"]})
+    if not rule.needs_session:
+        starts = frame.select(rule.starts()).to_series().to_numpy()
+        return np.cumsum(starts, dtype=np.int64) - 1, None
+    frame = frame.with_columns(events[SESSION].gather(columns["row"]).alias(SESSION))
+    # Only where user or id change can a session start, so the rule needs to see only the first row of each run.
+    is_run = (pl.col(USER) != pl.col(USER).shift()) | pl.col(SESSION).ne_missing(pl.col(SESSION).shift())
+    is_run_E = frame.select(is_run.fill_null(True)).to_series()
+    runs = frame.filter(is_run_E)
+    run_E = np.cumsum(is_run_E.to_numpy(), dtype=np.int64) - 1
+    starts = runs.select(rule.starts()).to_series().to_numpy()
+    if starts.all():
+        return run_E, None
+    # A session came back after another one: its later runs move to where it began.
+    first = runs.with_row_index("run").select(pl.col("run").min().over(USER, SESSION)).to_series().to_numpy()
+    session_of_run = (np.cumsum(starts, dtype=np.int64) - 1)[first]
+    session_E = session_of_run[run_E]
+    return session_E, np.argsort(session_E, kind="stable")
+
+
+def _merge(
+    columns: dict[str, Array], group_E: IntArray, num_items: int, *, sum_weights: bool
+) -> tuple[dict[str, Array], int]:
+    """Merge the events of one item in one group into the first of them, with the union of their actions.
+
+    Everything else stays that of the first; weights are added up if asked.
+
+    Args:
+        columns: Event columns, each [E].
+        group_E: [E] ascending.
+        num_items: Number of item codes.
+        sum_weights: Whether the later events' weights count.
+
+    Returns:
+        The columns without the merged events, and how many these were.
+    """
+    key_E = group_E * num_items + columns["item"]
+    in_order = np.sort(key_E)
+    is_repeated = in_order[1:] == in_order[:-1]
+    if not is_repeated.any():
+        return columns, 0
+    repeated = np.unique(in_order[1:][is_repeated])
+    place = np.searchsorted(repeated, key_E)
+    place[place == len(repeated)] = 0
+    rows = np.flatnonzero(repeated[place] == key_E)
+    # The rows of one key together, each key's in the order they had.
+    rows = rows[np.argsort(key_E[rows], kind="stable")]
+    key = key_E[rows]
+    starts = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
+    first = rows[starts]
+    columns["action"][first] = np.bitwise_or.reduceat(columns["action"][rows], starts)
+    if sum_weights and "weight" in columns:
+        columns["weight"][first] = np.add.reduceat(columns["weight"][rows], starts)
+    keep_E = np.ones(len(key_E), np.bool_)
+    keep_E[rows] = False
+    keep_E[first] = True
+    return {name: values[keep_E] for name, values in columns.items()}, len(rows) - len(first)
