@@ -56,7 +56,7 @@ bench: setup
 	@$(BIN)/python -m benchmarks.prepare_recflow
 	@$(BIN)/python -m benchmarks.loader bench-data/recflow-23m-data
 ifdef SESSIONREC_RAW
-	@test -d .venv-rectools || { $(PYTHON) -m venv .venv-rectools && .venv-rectools/bin/pip install --quiet rectools==0.19.0 pyarrow; }
+	@test -d .venv-rectools || { $(PYTHON) -m venv .venv-rectools && .venv-rectools/bin/pip install --quiet torch==2.13.0 'rectools[torch]==0.19.0' pyarrow==25.0.1; }
 	@$(BIN)/python -m benchmarks.prepare_globo --raw $(SESSIONREC_RAW)/globo_news
 	@$(BIN)/sessionrec prepare experiments/data/ebnerd.toml --raw $(SESSIONREC_RAW)/ebnerd_demo --out bench-data/ebnerd
 	@$(BIN)/python -m benchmarks.loader bench-data/recflow-23m-data bench-data/ebnerd

@@ -110,12 +110,15 @@ def _field(struct: pa.Array, name: str) -> pa.Array:
     index = struct.type.get_field_index(name)
     if index < 0:
         raise ArtifactError(f"the data set has no column {name!r}; make it again")
-    # `field` ignores a struct's own slice, so take it over.
-    return struct.field(index).slice(struct.offset, len(struct)) if struct.offset else struct.field(index)
+    return struct.field(index)
 
 
 def _values(struct: pa.Array, name: str) -> Any:
     return _field(struct, name).to_numpy(zero_copy_only=True)
+
+
+TIME_COLUMNS = (f"{SESSIONS}.list.element.time_ms", f"{_EVENT}.time_ms")
+"""Parquet columns of times, ascending within a user: stored as differences they are smaller and faster to write."""
 
 
 def dictionary_columns(feature_names: Sequence[str]) -> list[str]:

@@ -56,9 +56,9 @@ def write_dataset(
             for histories in prepared.histories():
                 shards.add(histories)
                 progress("write", shards.num_events, prepared.summary.kept.events)
-        prepared.catalogue.frame.write_parquet(writer.file(ITEMS), statistics=False)
+        _write_table(prepared.catalogue.frame, writer.file(ITEMS))
         tables = (*prepared.features, *prepared.catalogue.features)
-        _vocabularies(tables).write_parquet(writer.file(VOCABULARIES), statistics=False)
+        _write_table(_vocabularies(tables), writer.file(VOCABULARIES))
         log = prepared.log
         return writer.commit(
             {
@@ -72,6 +72,14 @@ def write_dataset(
                 "row_groups": shards.row_groups,
             }
         )
+
+
+def _write_table(frame: pl.DataFrame, file: Path) -> None:
+    try:
+        frame.write_parquet(file, statistics=False)
+    except pl.exceptions.PolarsError as error:
+        # Polars has an error of its own for a full disk; the artifact's writer knows the system's.
+        raise OSError(str(error).splitlines()[0]) from error
 
 
 class _Shards:
@@ -118,6 +126,7 @@ class _Shards:
                 compression="zstd",
                 compression_level=self._storage.compression_level,
                 use_dictionary=self._dictionary,
+                column_encoding=dict.fromkeys(layout.TIME_COLUMNS, "DELTA_BINARY_PACKED"),
                 write_statistics=False,
             )
             self._num_files += 1

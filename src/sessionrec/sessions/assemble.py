@@ -94,11 +94,13 @@ def assemble(events: pl.DataFrame, rule: Rule, context_features: tuple[Feature, 
 def _users_by_hash(users: pl.Series) -> tuple[pl.Series, Codes]:
     """The distinct users in the order of their hash (then id), and the place of each row's user among them."""
     codes, values = encode(users)
-    frame = pl.DataFrame({"hash": hash_ids(values), "id": values, "code": np.arange(len(values), dtype=np.int32)})
-    frame = frame.sort("hash", "id")
+    hashes = hash_ids(values)
+    order = np.argsort(hashes)
+    if np.any(hashes[order][1:] == hashes[order][:-1]):
+        order = pl.DataFrame({"hash": hashes, "id": values}).select(pl.arg_sort_by("hash", "id")).to_series().to_numpy()
     place = np.empty(len(values), np.int32)
-    place[frame["code"].to_numpy()] = np.arange(len(values), dtype=np.int32)
-    return frame["id"].alias(USER), place[codes]
+    place[order] = np.arange(len(values), dtype=np.int32)
+    return values.gather(order).alias(USER), place[codes]
 
 
 def sort_order(user_E: Codes, time_ms_E: IntArray) -> IntArray:
@@ -151,16 +153,20 @@ def _sessions(columns: dict[str, Array], events: pl.DataFrame, rule: Rule) -> tu
         starts = frame.select(rule.starts()).to_series().to_numpy()
         return np.cumsum(starts, dtype=np.int64) - 1, None
     frame = frame.with_columns(events[SESSION].gather(columns["row"]).alias(SESSION))
-    # Only where user or id change can a session start, so the rule needs to see only the first row of each run.
+    # Only where user or id change can a session start, so the rule needs to see only the first row of each run; and of
+    # these only those whose id stands in several runs, for any other run is the only one of its session.
     is_run = (pl.col(USER) != pl.col(USER).shift()) | pl.col(SESSION).ne_missing(pl.col(SESSION).shift())
     is_run_E = frame.select(is_run.fill_null(True)).to_series()
-    runs = frame.filter(is_run_E)
+    runs = frame.filter(is_run_E).with_row_index("run")
     run_E = np.cumsum(is_run_E.to_numpy(), dtype=np.int64) - 1
-    starts = runs.select(rule.starts()).to_series().to_numpy()
+    shared = runs.filter(pl.col(SESSION).is_duplicated())
+    starts = np.ones(len(runs), np.bool_)
+    starts[shared["run"].to_numpy()] = shared.select(rule.starts()).to_series().to_numpy()
     if starts.all():
         return run_E, None
     # A session came back after another one: its later runs move to where it began.
-    first = runs.with_row_index("run").select(pl.col("run").min().over(USER, SESSION)).to_series().to_numpy()
+    first = np.arange(len(runs))
+    first[shared["run"].to_numpy()] = shared.select(pl.col("run").min().over(USER, SESSION)).to_series().to_numpy()
     session_of_run = (np.cumsum(starts, dtype=np.int64) - 1)[first]
     session_E = session_of_run[run_E]
     return session_E, np.argsort(session_E, kind="stable")
@@ -182,24 +188,26 @@ def _merge(
     Returns:
         The columns without the merged events, and how many these were.
     """
-    key_E = group_E * num_items + columns["item"]
-    in_order = np.sort(key_E)
+    # Only events that share their group with another can repeat one.
+    shares = group_E[1:] == group_E[:-1]
+    rows = np.flatnonzero(np.append(shares, False) | np.append(False, shares))
+    key = group_E[rows] * num_items + columns["item"][rows]
+    in_order = np.sort(key)
     is_repeated = in_order[1:] == in_order[:-1]
     if not is_repeated.any():
         return columns, 0
     repeated = np.unique(in_order[1:][is_repeated])
-    place = np.searchsorted(repeated, key_E)
-    place[place == len(repeated)] = 0
-    rows = np.flatnonzero(repeated[place] == key_E)
+    place = np.minimum(np.searchsorted(repeated, key), len(repeated) - 1)
+    rows, key = rows[repeated[place] == key], key[repeated[place] == key]
     # The rows of one key together, each key's in the order they had.
-    rows = rows[np.argsort(key_E[rows], kind="stable")]
-    key = key_E[rows]
+    by_key = np.argsort(key, kind="stable")
+    rows, key = rows[by_key], key[by_key]
     starts = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
     first = rows[starts]
     columns["action"][first] = np.bitwise_or.reduceat(columns["action"][rows], starts)
     if sum_weights and "weight" in columns:
         columns["weight"][first] = np.add.reduceat(columns["weight"][rows], starts)
-    keep_E = np.ones(len(key_E), np.bool_)
+    keep_E = np.ones(len(group_E), np.bool_)
     keep_E[rows] = False
     keep_E[first] = True
     return {name: values[keep_E] for name, values in columns.items()}, len(rows) - len(first)

@@ -77,11 +77,12 @@ class _Partition:
         self._filters, self.item_map = filters, item_map
         user_offsets, session_offsets = np.asarray(histories.user_offsets), np.asarray(histories.session_offsets)
         self.alive_E = np.ones(histories.num_events, np.bool_)
-        self._events_S = np.diff(session_offsets)
-        self._positives_S = sum_by_row(histories.is_positive_E(), session_offsets)
+        # Narrow counts: these arrays of all partitions live side by side until the filters are done.
+        self._events_S = np.diff(session_offsets).astype(np.int32)
+        self._positives_S = sum_by_row(histories.is_positive_E(), session_offsets).astype(np.int32)
         self._events_U = np.diff(session_offsets[user_offsets])
         self._targets_U = sum_by_row(self._positives_S > 0, user_offsets)
-        self.events_I = np.bincount(histories.item_E, minlength=len(item_map))
+        self.events_I = np.bincount(histories.item_E, minlength=len(item_map)).astype(np.int32)
 
     def counts(self) -> Counts:
         """Users, sessions and events that are left; items are counted over all partitions."""

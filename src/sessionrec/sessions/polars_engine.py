@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from sessionrec.config import Config
-from sessionrec.errors import EmptyDatasetError, LogError
+from sessionrec.errors import ArtifactError, EmptyDatasetError, LogError
 from sessionrec.hashing import hash_ids
 from sessionrec.logs.base import Feature, Log
 from sessionrec.schema import SESSION, USER
@@ -86,6 +86,12 @@ class Gathered:
         self.exact_repeats = sum(one.exact_repeats for one in found)
         self.merged = sum(one.merged for one in found)
 
+    def take_items(self) -> list[pl.Series]:
+        """Per partition, the id of each local item code; given away, since together they can outweigh the rest."""
+        items = [one.items for one in self.found]
+        self.found = [replace(one, items=one.items.clear()) for one in self.found]
+        return items
+
     @property
     def num_partitions(self) -> int:
         """Number of partitions."""
@@ -101,9 +107,10 @@ class Gathered:
         """Put other histories in a partition's place."""
         if isinstance(self._where, Path):
             fresh, old = self._where / f"{partition:05d}.new", self._where / f"{partition:05d}"
-            histories.save(fresh)
-            shutil.rmtree(old)
-            fresh.rename(old)
+            with _writing(self._where):
+                histories.save(fresh)
+                shutil.rmtree(old)
+                fresh.rename(old)
         else:
             self._where = [*self._where[:partition], histories, *self._where[partition + 1 :]]
 
@@ -128,13 +135,15 @@ def gather(log: Log, rule: Rule, engine: PolarsEngine, progress: Progress) -> It
     Raises:
         LogError: A row is no event, or the log has no session ids and the rule needs them.
         EmptyDatasetError: The log has no rows, or no positive ones.
+        ArtifactError: The partitions cannot be written.
     """
     if rule.needs_session and not log.has_session:
         raise LogError(
             f"{log.name}: the session rule `native` needs session ids and this log has none; "
             "name a session column, or choose `gap`, `equal_time` or `window` under [session]"
         )
-    folder = Path(tempfile.mkdtemp(prefix="sessionrec-", dir=engine.scratch))
+    with _writing(engine.scratch or Path(tempfile.gettempdir())):
+        folder = Path(tempfile.mkdtemp(prefix="sessionrec-", dir=engine.scratch))
     try:
         with ThreadPoolExecutor(engine.num_threads) as pool:
             yield _gather(log, rule, engine, progress, folder, pool)
@@ -156,10 +165,12 @@ def _gather(
         held.append(batch)
         if spill is None and rows > engine.rows_in_memory:
             logger.info("%s: more than %d events, going through partitions on disk", log.name, engine.rows_in_memory)
-            spill = _Spill(folder / "events", engine.num_partitions, batch.schema)
+            with _writing(folder):
+                spill = _Spill(folder / "events", engine.num_partitions, batch.schema)
         if spill is not None:
-            for part in held:
-                spill.add(part)
+            with _writing(folder):
+                for part in held:
+                    spill.add(part)
             held.clear()
     if rows == 0:
         raise EmptyDatasetError(f"{log.name}: the log has no rows")
@@ -174,7 +185,8 @@ def _gather(
         held.clear()
         gathered.keep([histories], [found])
         return gathered
-    spill.close()
+    with _writing(folder):
+        spill.close()
     target = folder / "histories"
     everything = []
     for found in gathered.each(
@@ -191,10 +203,24 @@ def _assemble_to_disk(
 ) -> Callable[[int], Found]:
     def work(partition: int) -> Found:
         histories, found = assemble(spill.take(partition), rule, context_features)
-        histories.save(folder / f"{partition:05d}")
+        with _writing(folder):
+            histories.save(folder / f"{partition:05d}")
         return found
 
     return work
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Where partitions are written: a full disk or a missing folder becomes an `ArtifactError` that names it."""
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ArtifactError(
+            f"{folder}: the partitions of the log cannot be written there: {why}; "
+            "free some space or name another folder as `engine.scratch`"
+        ) from error
 
 
 def _batches(log: Log, rule: Rule) -> Iterator[pl.DataFrame]:

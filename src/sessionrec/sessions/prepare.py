@@ -134,7 +134,7 @@ def prepare(log: Log, how: Preparation, progress: Progress = lambda *_: None) ->
         EmptyDatasetError: Nothing is left; the message says which filter took it.
     """
     with gather(log, how.session, how.engine, progress) as gathered:
-        union = unite([found.items for found in gathered.found])
+        union = unite(gathered.take_items())
         kept = run_filters(how.filter, gathered.load, union.maps, len(union), gathered.each)
         for done, counts in enumerate(kept.passes):
             logger.info("%s: %s %s", log.name, f"filter pass {done}" if done else "before filters", counts)
@@ -144,10 +144,15 @@ def prepare(log: Log, how: Preparation, progress: Progress = lambda *_: None) ->
         if isinstance(how.split, GlobalTime):
             time_borders = borders(how.split, _kept_session_starts(gathered, kept.events))
         tally = Tally(union, time_borders)
-        shape = shaper(gathered, kept.events, how.truncation, time_borders)
+        shape = shaper(gathered, union.maps, kept.events, how.truncation, time_borders)
         for partition, shaped in enumerate(gathered.each(shape, range(gathered.num_partitions))):
             tally.add(partition, shaped)
             progress("split", partition + 1, gathered.num_partitions)
+        if not tally.counts().users:
+            raise EmptyDatasetError(
+                f"{log.name}: the split leaves no session: all {kept.passes[-1].sessions} lie across the borders "
+                f"{time_borders} (epoch milliseconds); choose others under [split], or a session rule that cuts finer"
+            )
         yield _assemble_prepared(log, how, gathered, union, kept.passes, tally)
 
 

@@ -172,7 +172,8 @@ def find_leak(histories: Histories, time_borders: tuple[int, int] | None) -> str
     """Look for anything that a part would know of a later one.
 
     Checks, for every user: parts never fall along the sessions; sessions stand in the order of time; no event of a part
-    is at or after the start of the next part. For a global-time split also: no event lies outside its part's period.
+    is at or after the start of the next part. For a global-time split also: no event lies outside its part's period,
+    but those of input-only sessions may lie before it.
 
     Returns:
         What leaks, in words, or None.
@@ -185,7 +186,12 @@ def find_leak(histories: Histories, time_borders: tuple[int, int] | None) -> str
         return "a user's sessions are not in the order of time"
     if np.any(late_events(histories)):
         return "an event of an earlier part is not before the start of a later one"
-    part_E = np.repeat(part_S, np.diff(histories.session_offsets))
-    if time_borders is not None and np.any(np.searchsorted(time_borders, histories.time_ms_E, "right") != part_E):
-        return "an event lies outside the period of its part"
+    if time_borders is not None:
+        period_E = np.searchsorted(time_borders, histories.time_ms_E, "right")
+        is_target_S = sum_by_row(histories.is_positive_E(), histories.session_offsets) > 0
+        lengths_S = np.diff(histories.session_offsets)
+        part_E, is_target_E = np.repeat(part_S, lengths_S), np.repeat(is_target_S, lengths_S)
+        # An input-only session belongs to the part of the target it is lent to, which may come in a later period.
+        if np.any((period_E > part_E) | (is_target_E & (period_E < part_E))):
+            return "an event lies outside the period of its part"
     return None

@@ -7,20 +7,20 @@ counted there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
-from sessionrec.jagged import IntArray, row_of_element, shrink_rows
+from sessionrec.jagged import IntArray, shrink_rows, sum_by_row
 from sessionrec.sessions.bins import MAX_SAMPLE, sample_evenly
 from sessionrec.sessions.filters import Counts
 from sessionrec.sessions.histories import Array, Histories, Mask
 from sessionrec.sessions.polars_engine import Gathered
 from sessionrec.sessions.split import DROPPED, Part, assign, find_leak, late_events
 from sessionrec.sessions.truncation import Truncation, truncate
-from sessionrec.sessions.vocabulary import Union
+from sessionrec.sessions.vocabulary import Codes, Union
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +69,17 @@ def _without_empty(histories: Histories) -> Histories:
 
 
 def shaper(
-    gathered: Gathered, alive: tuple[Mask, ...], truncation: Truncation, time_borders: tuple[int, int] | None
+    gathered: Gathered,
+    item_maps: Sequence[Codes],
+    alive: tuple[Mask, ...],
+    truncation: Truncation,
+    time_borders: tuple[int, int] | None,
 ) -> Callable[[int], Shaped]:
     """What brings a partition into its final shape, replaces it in `gathered`, and counts it.
 
     Args:
         gathered: The partitions.
+        item_maps: Per partition, local item code -> place in the union.
         alive: Per partition, [E] the events that the filters keep.
         truncation: Caps on a history.
         time_borders: T1 and T2 of a global-time split, or None.
@@ -94,7 +99,7 @@ def shaper(
         found = gathered.found[partition]
         return _measure(
             final,
-            num_items=len(found.items),
+            num_items=len(item_maps[partition]),
             num_values={name: len(values) for name, values in found.categories.items()},
             sample=numbers,
             lost=(kept.num_events - cut.num_events, cut.num_sessions - parted.num_sessions, int(late_E.sum())),
@@ -107,7 +112,6 @@ def _measure(
     histories: Histories, *, num_items: int, num_values: dict[str, int], sample: int, lost: tuple[int, int, int]
 ) -> Shaped:
     item_E, positive_E = histories.item_E, histories.is_positive_E()
-    user_S = row_of_element(histories.user_offsets)
     lengths_S = np.diff(histories.session_offsets)
     part_E = np.repeat(histories.part_S, lengths_S)
     train_E = part_E == Part.TRAIN
@@ -117,7 +121,7 @@ def _measure(
     for part in Part:
         of_part_E, of_part_S = part_E == part, histories.part_S == part
         parts[part.name.lower()] = PartCounts(
-            users=len(np.unique(user_S[of_part_S])),
+            users=int(np.count_nonzero(sum_by_row(of_part_S, histories.user_offsets))),
             sessions=int(of_part_S.sum()),
             events=int(of_part_E.sum()),
             positives=int((of_part_E & positive_E).sum()),

@@ -1,9 +1,9 @@
 """Vocabularies: which integer stands for which id or category.
 
-Codes pass through two numberings. A partition numbers what it meets (local codes, order of first appearance); the final
-index orders the values by their number of training events, most frequent first, ties by value. Index 0 is `unknown`:
-a value without training events there has no row of its own. For items the values without training events stay at the
-end, so that a target outside the candidates can be counted; the candidates are the prefix `1..num_trained`.
+Codes pass through two numberings. A partition numbers what it meets (local codes, in no particular order). The final
+index orders the values by their number of training events, most frequent first, ties by value. Index 0 is `unknown`: a
+value without training events there has no row of its own. For items the values without training events stay at the end,
+so that a target outside the candidates can be counted; the candidates are the prefix `1..num_trained`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ Codes = npt.NDArray[np.int32]
 
 
 def encode(values: pl.Series) -> tuple[Codes, pl.Series]:
-    """Local codes.
+    """Local codes, in no particular order.
 
     Args:
         values: [N] Int64 or String; nulls allowed.
 
     Returns:
-        [N] codes in the order of first appearance, -1 for null, and [M] the values.
+        [N] codes, -1 for null, and [M] the values.
     """
+    dense = _encode_dense(values)
+    if dense is not None:
+        return dense
     array: Any = values.to_arrow()
     encoded = array.dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
@@ -39,6 +42,24 @@ def encode(values: pl.Series) -> tuple[Codes, pl.Series]:
     if codes.null_count:
         codes = codes.fill_null(-1)
     return codes.to_numpy(), pl.Series(values.name, encoded.dictionary, dtype=values.dtype)
+
+
+def _encode_dense(values: pl.Series) -> tuple[Codes, pl.Series] | None:
+    """Codes by looking up in a table, if the integers lie close enough together: several times faster than hashing."""
+    if values.dtype != pl.Int64 or values.null_count() or not len(values):
+        return None
+    numbers = values.to_numpy()
+    least = int(numbers.min())
+    span = int(numbers.max()) - least + 1
+    if span > 4 * len(numbers):
+        return None
+    shifted = numbers - least
+    is_there = np.zeros(span, np.bool_)
+    is_there[shifted] = True
+    there = np.flatnonzero(is_there)
+    table = np.empty(span, np.int32)
+    table[there] = np.arange(len(there), dtype=np.int32)
+    return table[shifted], pl.Series(values.name, there + least)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
