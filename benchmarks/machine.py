@@ -67,7 +67,7 @@ def write(name: str, figures: dict[str, Any]) -> None:
     described = {
         "benchmark": name,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": "python -m " + " ".join([sys.modules["__main__"].__spec__.name, *sys.argv[1:]]),  # type: ignore[union-attr]
+        "command": " ".join(["python", "-m", _module(), *map(_without_folders, sys.argv[1:])]),
         "machine": {
             "processor": _processor(),
             "cores": len(os.sched_getaffinity(0)),
@@ -82,6 +82,16 @@ def write(name: str, figures: dict[str, Any]) -> None:
     text = json.dumps(described, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     sys.stdout.write(text + "\n")
+
+
+def _module() -> str:
+    spec = sys.modules["__main__"].__spec__
+    return spec.name if spec else sys.argv[0]
+
+
+def _without_folders(word: str) -> str:
+    # Where files lie on this machine is nobody's business.
+    return Path(word).name if Path(word).exists() else word
 
 
 def _processor() -> str:

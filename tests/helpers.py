@@ -252,6 +252,7 @@ def plain_split(visits: list[Visit], borders: tuple[int, int] | None) -> list[Vi
     timely = []
     for visit in parted:
         later = [other.time_ms for other in parted if other.part > visit.part]
+        later += [] if borders is None else borders[visit.part :]
         timely.append(visit.where(lambda event, later=later: not later or event.time_ms < min(later)))  # type: ignore[misc]
     return [visit for visit in timely if visit.events]
 

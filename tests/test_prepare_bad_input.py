@@ -243,8 +243,9 @@ def test_an_unknown_config_key_stops_before_anything_is_read(tmp_path: Path) -> 
     assert "log.table.user_column: unknown key" in str(caught.value)
     assert "filter.min_items: unknown key" in str(caught.value)
     file.write_text('[log]\nkind = "tabel"\n')
-    with pytest.raises(ConfigError, match=r"'tabel'.*'table'"):
+    with pytest.raises(ConfigError, match="'tabel'") as caught:
         load_data_config(file)
+    assert "'table'" in str(caught.value)
 
 
 def test_the_output_of_something_else_is_not_touched(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def describe_(
 @app.command()
 def report(
     dataset: Annotated[Path, typer.Argument(help="Folder that `prepare` wrote.")],
-    out: Annotated[Path | None, typer.Option(help="HTML file; by default report.html beside the data set.")] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML file; by default DATASET-report.html.")] = None,
 ) -> None:
     """Write what `describe` shows, and more, as one HTML page with plots that opens anywhere."""
     from sessionrec.data.dataset import Dataset

@@ -103,4 +103,9 @@ def _explain(source: str, problem: dict[str, Any]) -> str:
         return f"{source}: {path}: unknown key (value {got!r}). `sessionrec config` lists the keys there are"
     if kind == "missing":
         return f"{source}: {path}: missing; it has no default"
+    if kind == "union_tag_invalid":
+        context = problem["ctx"]
+        return f"{source}: {path}.kind: expected one of {context['expected_tags']}, got {context['tag']!r}"
+    if kind == "union_tag_not_found":
+        return f"{source}: {path}.kind: missing; say which kind it is, `sessionrec config` lists them"
     return f"{source}: {path}: {problem['msg']}, got {got!r}"

@@ -45,7 +45,7 @@ def test_events_have_the_names_and_types_of_the_schema(raw: RawLog) -> None:
     assert log.events.collect().schema == types
 
 
-def test_items_have_one_row_each_and_the_type_of_the_log(raw: RawLog) -> None:
+def test_every_item_is_named_and_has_the_type_of_the_log(raw: RawLog) -> None:
     log = raw.config.open()
     if log.items is None:
         assert log.item_features == ()
@@ -57,7 +57,6 @@ def test_items_have_one_row_each_and_the_type_of_the_log(raw: RawLog) -> None:
     items = log.items.collect()
     assert items.schema == types
     assert items[schema.ITEM].null_count() == 0
-    assert items[schema.ITEM].n_unique() == len(items)
 
 
 def test_the_first_event_and_the_count_are_as_written(raw: RawLog) -> None:

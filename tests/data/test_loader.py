@@ -195,7 +195,7 @@ def test_ranks_without_shuffling_share_without_a_repeat(dataset: Dataset) -> Non
     assert Counter(batch for share in shares for batch in share) == alone
 
 
-def _places(dataset: Dataset) -> Iterator[dict[str, int]]:
+def _places(dataset: Dataset) -> Iterator[dict[str, Any]]:
     source = loader(dataset)
     for _ in source:
         yield source.state_dict()
@@ -303,3 +303,11 @@ def test_tensors_can_be_written_to(dataset: Dataset) -> None:
     for name in ("user_index_B", "session_time_ms_S", "item_E", "time_ms_E"):
         getattr(batch.inputs, name).add_(0)
     batch.targets.time_ms_Q.add_(0)
+
+
+def test_the_state_of_another_loader_is_refused(dataset: Dataset) -> None:
+    state = loader(dataset, prefetch=0).state_dict()
+    loader(dataset, prefetch=3).load_state_dict(state)  # reading ahead changes no batch
+    for other in (loader(dataset, seed=1), loader(dataset, view=View(unit="event"))):
+        with pytest.raises(ValueError, match="another data set, view"):
+            other.load_state_dict(state)

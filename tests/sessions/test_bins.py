@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given
 
-from sessionrec.sessions.bins import fit_edges, sample_evenly, to_bins
+from sessionrec.sessions.bins import fit_edges, to_bins
 
 nan = float("nan")
 
@@ -61,9 +61,3 @@ def test_a_bin_counts_the_edges_at_or_below_the_value(values: list[float], num_b
     assert bins.tolist() == [1 + sum(edge <= value for edge in edges.tolist()) for value in values]
     assert bins.min() == 1  # the first bin is never empty
     assert to_bins(column.astype(np.float32), edges).tolist() == bins.tolist()
-
-
-def test_a_sample_is_spread_evenly_and_keeps_both_ends() -> None:
-    values = np.arange(100)
-    assert sample_evenly(values, 100) is values
-    assert sample_evenly(values, 4).tolist() == [0, 33, 66, 99]

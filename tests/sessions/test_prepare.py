@@ -14,6 +14,7 @@ from hypothesis import given
 
 from sessionrec.errors import EmptyDatasetError, LogError
 from sessionrec.logs.base import Feature, Log
+from sessionrec.sessions import tally
 from sessionrec.sessions.catalogue import Catalogue
 from sessionrec.sessions.filters import Filters
 from sessionrec.sessions.polars_engine import PolarsEngine
@@ -292,6 +293,21 @@ def test_the_engine_sizes_change_nothing(num_partitions: int, as_text: bool) -> 
         assert got[1] == want[1]
         assert got[2].frame.equals(want[2].frame)
         assert got[3] == want[3]
+
+
+def test_edges_of_a_sample_do_not_depend_on_the_engine_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Bound by the name in `tally`, where the sample is drawn: about 500 of 3000 values decide.
+    rng = np.random.default_rng(4)
+    drawn = zip(*(rng.integers(0, high, 3000).tolist() for high in (100, 10, 400)), strict=True)
+    rows = [Row(user=u, item=i, time_ms=T0 + t * 1000, session=t // 50, price=t / 3 + u) for u, i, t in drawn]
+    log, base = log_of(rows, context=CONTEXT), Preparation(session=NativeRule(), num_bins=5)
+    edges_of_all = made(log, base)[4]["price"].edges
+    monkeypatch.setattr(tally, "MAX_SAMPLE", 500)
+    sampled = made(log, base)[4]["price"].edges
+    assert len(sampled) == 4
+    assert sampled != edges_of_all
+    on_disk = base.model_copy(update={"engine": PolarsEngine(rows_in_memory=10, num_partitions=16, threads=2)})
+    assert made(log, on_disk)[4]["price"].edges == sampled
 
 
 def test_overlapping_native_sessions_lose_what_came_after_the_next_part_began() -> None:

@@ -110,6 +110,13 @@ def test_events_at_or_after_the_start_of_the_next_part_are_late() -> None:
     assert late_events(histories_of([])).tolist() == []
 
 
+def test_with_one_clock_an_input_is_late_after_the_period_of_its_target() -> None:
+    # The input-only session 5..25 is lent to the validation target at 10; what it shows from T2 = 20 on is not history.
+    users = [(1, 1, 5, [(0, 0, 5), (1, 0, 15), (2, 0, 25)]), (1, 1, 10, [(3, 1, 10)])]
+    assert late_events(histories_of(users), (8, 20)).tolist() == [False, False, True, False]
+    assert late_events(histories_of(users)).tolist() == [False] * 4
+
+
 def test_each_planted_leak_is_found() -> None:
     fine = [
         (1, 0, 10, [(0, 1, 10)]),
@@ -149,7 +156,7 @@ def test_no_random_log_leaks_after_the_split_and_late_events_are_gone(
     histories, found = assemble(log_of(rows).events.collect(), NativeRule(), ())
     part_S = assign(histories, time_borders)
     parted = replace(histories, part_S=part_S).keep_sessions(part_S != DROPPED)
-    timely = parted.keep_events(~late_events(parted))
+    timely = parted.keep_events(~late_events(parted, time_borders))
     final = timely.keep_sessions(np.diff(timely.session_offsets) > 0)
     assert find_leak(final, time_borders) is None
     users, _, _ = plain_users(rows, "native")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,6 +53,12 @@ class Dataset:
     def body(self) -> dict[str, Any]:
         """What the manifest says of this data set."""
         return self.manifest.body
+
+    @cached_property
+    def digest(self) -> str:
+        """What the users, sessions and their order follow from: equal for a data set made again of the same log."""
+        tree = {name: self.body[name] for name in ("inputs", "summary", "row_groups")}
+        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def num_items(self) -> int:

@@ -79,14 +79,14 @@ def from_arrow(table: pa.Table, feature_names: Sequence[str]) -> Histories:
     return Histories(
         user_U=pl.Series(USER_ID, users),
         user_offsets=user_offsets,
-        session_time_ms_S=_values(session, "time_ms"),
-        part_S=_values(session, "part"),
+        session_time_ms_S=_values(session, "time_ms", np.int64),
+        part_S=_values(session, "part", np.uint8),
         session_offsets=session_offsets,
-        item_E=_values(event, "item"),
-        action_E=_values(event, "action"),
-        time_ms_E=_values(event, "time_ms"),
-        weight_E=_values(event, "weight") if "weight" in names else None,
-        features={name: _values(event, f"feature.{name}") for name in feature_names},
+        item_E=_values(event, "item", np.int32),
+        action_E=_values(event, "action", np.uint16),
+        time_ms_E=_values(event, "time_ms", np.int64),
+        weight_E=_values(event, "weight", np.float32) if "weight" in names else None,
+        features={name: _values(event, f"feature.{name}", np.int32) for name in feature_names},
     )
 
 
@@ -113,8 +113,11 @@ def _field(struct: pa.Array, name: str) -> pa.Array:
     return struct.field(index)
 
 
-def _values(struct: pa.Array, name: str) -> Any:
-    return _field(struct, name).to_numpy(zero_copy_only=True)
+def _values(struct: pa.Array, name: str, kind: type[np.generic]) -> Any:
+    values = _field(struct, name).to_numpy(zero_copy_only=True)
+    if values.dtype != kind:
+        raise ArtifactError(f"column {name!r} of the data set must be {np.dtype(kind)}, is {values.dtype}; write it so")
+    return values
 
 
 TIME_COLUMNS = (f"{SESSIONS}.list.element.time_ms", f"{_EVENT}.time_ms")

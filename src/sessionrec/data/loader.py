@@ -8,6 +8,7 @@ remembered.
 
 from __future__ import annotations
 
+import hashlib
 import queue
 import threading
 from collections.abc import Iterator
@@ -83,19 +84,33 @@ class Loader:
         self._dataset, self._view, self._loading = dataset, view, loading
         self._seed, self._rank, self._world_size = seed, rank, world_size
         self._place = _Place(0, 0, 0)
+        # What decides which batch stands where; how far to read ahead does not.
+        batches = loading.model_copy(update={"prefetch": 0}).digest()
+        decided = (dataset.digest, view.digest(), batches, seed, rank, world_size)
+        self._order = hashlib.sha256(repr(decided).encode()).hexdigest()[:16]
 
     @property
     def epoch(self) -> int:
         """Epoch of the next batch."""
         return self._place.epoch
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, Any]:
         """Where the next batch stands; enough, with the same arguments, to go on exactly there."""
-        return {field.name: getattr(self._place, field.name) for field in fields(_Place)}
+        place = {field.name: getattr(self._place, field.name) for field in fields(_Place)}
+        return place | {"order": self._order}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where `state_dict` was taken."""
-        self._place = _Place(**state)
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken.
+
+        Raises:
+            ValueError: It was taken from a loader whose batches are others: another data set, view, seed or rank.
+        """
+        if state["order"] != self._order:
+            raise ValueError(
+                "`state` was taken from a loader of another data set, view, batch size, seed or rank; "
+                "resume with the same, or begin anew"
+            )
+        self._place = _Place(**{field.name: state[field.name] for field in fields(_Place)})
 
     def __iter__(self) -> Iterator[Examples]:
         epoch = self._place.epoch

@@ -29,7 +29,8 @@ class View(Config):
     events: Literal["all", "positives"] = "all"
     """Inputs: all events, or only positive ones."""
     truncation: Truncation = Truncation()
-    """Caps on the history; both units see the same events."""
+    """Caps on the history, by whole sessions for both units. Training on events, the last session is inputs too, so it
+    counts towards the caps; training on sessions it is only asked for."""
     ask_first: bool = False
     """Also ask for a user's very first session, before which nothing is known; the model needs a start token."""
 

@@ -13,7 +13,6 @@ Session: none. Positive: every row.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final, Literal
 
 import polars as pl
@@ -21,7 +20,7 @@ from pydantic import Field
 
 from sessionrec import schema
 from sessionrec.config import Config
-from sessionrec.logs.base import Log
+from sessionrec.logs.base import Log, RawPath
 from sessionrec.logs.columns import action_mask, id_column
 from sessionrec.logs.files import find_files, require_columns, scan
 
@@ -36,7 +35,7 @@ class AmazonConfig(Config):
 
     kind: Literal["amazon"] = "amazon"
     """Which reader."""
-    path: Path
+    path: RawPath
     """The text file, or a folder of `*.txt`."""
     step_s: int = Field(default=86_400, ge=1)
     """Made-up seconds between two events of a user; a day leaves room for 36,525 events a user before the year 2100."""

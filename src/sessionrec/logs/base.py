@@ -8,9 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import polars as pl
+from pydantic import BeforeValidator
+
+
+def _named(path: object) -> object:
+    # An empty text would be the current folder, and whatever lies there would be read in silence.
+    if path == "":
+        raise ValueError("must name a file, a folder or a glob")
+    return path
+
+
+RawPath = Annotated[Path, BeforeValidator(_named)]
+"""Where a raw log is; never empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

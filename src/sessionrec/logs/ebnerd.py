@@ -23,7 +23,7 @@ import polars as pl
 
 from sessionrec import schema
 from sessionrec.config import Config
-from sessionrec.logs.base import Feature, Log
+from sessionrec.logs.base import Feature, Log, RawPath
 from sessionrec.logs.columns import action_mask, feature_column, id_column, time_ms
 from sessionrec.logs.files import find_files, find_first, require_columns, scan
 
@@ -48,7 +48,7 @@ class EbnerdConfig(Config):
 
     kind: Literal["ebnerd"] = "ebnerd"
     """Which reader."""
-    path: Path
+    path: RawPath
     """Folder of the bundle with `train/behaviors.parquet` and `validation/behaviors.parquet` (either may be missing);
     item features come from its `articles.parquet`, if that is there."""
     positive: str = "clicked"

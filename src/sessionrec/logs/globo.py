@@ -14,12 +14,11 @@ users' later clicks on the same items into training, so show a global-time split
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final, Literal
 
 from sessionrec import schema
 from sessionrec.config import Config
-from sessionrec.logs.base import Feature, Log
+from sessionrec.logs.base import Feature, Log, RawPath
 from sessionrec.logs.columns import action_mask, feature_column, id_column, time_ms
 from sessionrec.logs.files import find_first, require_columns, scan
 
@@ -44,7 +43,7 @@ class GloboConfig(Config):
 
     kind: Literal["globo"] = "globo"
     """Which reader."""
-    path: Path
+    path: RawPath
     """Folder with `clicks_hour_*.csv` (or `clicks/clicks_hour_*.csv`), or the same rows as one Parquet file."""
     positive: str = "true"
     """SQL condition of a positive event over the raw columns. Every row is a click."""

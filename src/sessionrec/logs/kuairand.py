@@ -37,7 +37,7 @@ from pydantic import Field
 from sessionrec import schema
 from sessionrec.config import Config
 from sessionrec.errors import LogError
-from sessionrec.logs.base import Feature, Log
+from sessionrec.logs.base import Feature, Log, RawPath
 from sessionrec.logs.columns import action_mask, feature_column, id_column, time_ms
 from sessionrec.logs.files import find_files, find_first, require_columns, scan
 
@@ -63,7 +63,7 @@ class KuairandConfig(Config):
 
     kind: Literal["kuairand"] = "kuairand"
     """Which reader."""
-    path: Path
+    path: RawPath
     """Folder with the official `log_*.csv` (also inside `data/`) or with `train.parquet`, `val.parquet`,
     `test.parquet`; item features come from its `video_features_basic_*.csv`, if that is there."""
     positive: str = "is_click = 1"

@@ -27,7 +27,7 @@ import polars as pl
 from sessionrec import schema
 from sessionrec.config import Config
 from sessionrec.errors import LogError
-from sessionrec.logs.base import Feature, Log
+from sessionrec.logs.base import Feature, Log, RawPath
 from sessionrec.logs.columns import action_mask, feature_column, id_column, time_ms
 from sessionrec.logs.files import find_first, require_columns, scan
 
@@ -125,7 +125,7 @@ class KuaisarConfig(Config):
 
     kind: Literal["kuaisar"] = "kuaisar"
     """Which reader."""
-    path: Path
+    path: RawPath
     """The folder with the CSV files, or the one above it."""
     part: Literal["recommendation", "search"] = "recommendation"
     """Which log to read; both name users and items alike."""

@@ -31,7 +31,7 @@ import polars as pl
 from sessionrec import schema
 from sessionrec.config import Config
 from sessionrec.errors import LogError
-from sessionrec.logs.base import Feature, Log
+from sessionrec.logs.base import Feature, Log, RawPath
 from sessionrec.logs.columns import action_mask, id_column, time_ms
 from sessionrec.logs.files import FILE, find_first, require_columns, scan
 
@@ -63,7 +63,7 @@ class MovielensConfig(Config):
 
     kind: Literal["movielens"] = "movielens"
     """Which reader."""
-    path: Path
+    path: RawPath
     """Folder of the data set, or its file of ratings; titles, genres, years come from the file of films beside it."""
     layout: Layout = "auto"
     """`data` (u.data), `dat` (ratings.dat), `csv` (ratings.csv), `inter` (RecBole); `auto` goes by the suffix."""

@@ -22,7 +22,7 @@ from pydantic import model_validator
 from sessionrec import schema
 from sessionrec.config import Config
 from sessionrec.errors import LogError
-from sessionrec.logs.base import Feature, Log
+from sessionrec.logs.base import Feature, Log, RawPath
 from sessionrec.logs.columns import action_mask, feature_column, id_column, time_ms
 from sessionrec.logs.files import find_files, require_columns, scan
 
@@ -46,7 +46,7 @@ class RecflowConfig(Config):
 
     kind: Literal["recflow"] = "recflow"
     """Which reader."""
-    path: Path
+    path: RawPath
     """The folder with `realshow` in it, `realshow` itself, or one daily file."""
     stage: Literal["realshow"] = "realshow"
     """Folder to read. Only what was shown can be acted on, so the earlier stages are not offered."""

@@ -31,7 +31,7 @@ import polars as pl
 from sessionrec import schema
 from sessionrec.config import Config
 from sessionrec.errors import LogError
-from sessionrec.logs.base import Feature, Log
+from sessionrec.logs.base import Feature, Log, RawPath
 from sessionrec.logs.columns import action_mask, feature_column, id_column, joint_id, time_ms, weight_column
 from sessionrec.logs.files import Format, find_files, require_columns, scan
 
@@ -64,7 +64,7 @@ class Column(Config):
 class ItemTable(Config):
     """A second file with one row an item; of repeated items the first row counts."""
 
-    path: Path
+    path: RawPath
     """File, folder or glob."""
     format: Format = "auto"
     """`csv`, `tsv`, `ndjson`, `parquet` or `ipc`; `auto` goes by the suffix."""
@@ -83,7 +83,7 @@ class TableConfig(Config):
 
     kind: Literal["table"] = "table"
     """Which reader."""
-    path: Path
+    path: RawPath
     """File, folder or glob; the files are read in the order of their names."""
     format: Format = "auto"
     """`csv`, `tsv`, `ndjson`, `parquet` or `ipc`; `auto` goes by the suffix."""

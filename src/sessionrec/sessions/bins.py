@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sessionrec.schema import UNKNOWN
 
 MAX_SAMPLE = 4_000_000
-"""Values that decide the edges; of more, an evenly spaced sample."""
+"""About how many values decide the edges; of more, those of a random sample of users."""
 
 
 def fit_edges(values: npt.NDArray[Any], num_bins: int) -> npt.NDArray[np.float64]:
@@ -33,10 +33,3 @@ def to_bins(values: npt.NDArray[Any], edges: npt.NDArray[np.float64]) -> npt.NDA
     bins = np.searchsorted(edges, wide, "right").astype(np.int32) + 1
     bins[np.isnan(wide)] = UNKNOWN
     return bins
-
-
-def sample_evenly(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    """At most `size` of the values, evenly spaced."""
-    if len(values) <= size:
-        return values
-    return values[np.linspace(0, len(values) - 1, size).astype(np.int64)]

@@ -25,10 +25,11 @@ def reading(log: Log) -> Iterator[None]:
         files = str(log.files[0]) if log.files else log.name
         if len(log.files) > 1:
             files += f" or one of {len(log.files) - 1} more"
-        raise LogError(
-            f"{files}: cannot be read: {str(error).splitlines()[0]}; fetch the file again, or, if a text "
-            "file's column changes its type far down, name that column's type in the config"
-        ) from error
+        what = str(error).splitlines()[0]
+        cure = "fetch the file again"
+        if "parse" in what:
+            cure = "a column of a text file changes its type on the way: name its type under log.types, such as 'text'"
+        raise LogError(f"{files}: cannot be read: {what}; {cure}") from error
 
 
 def check_rows(log: Log, batch: pl.DataFrame, first_row: int) -> None:

@@ -148,11 +148,12 @@ def _lend_to_inputs(histories: Histories, part_S: npt.NDArray[np.uint8], is_targ
     return np.where(is_target_S, part_S, lent_S).astype(np.uint8)
 
 
-def late_events(histories: Histories) -> Mask:
+def late_events(histories: Histories, time_borders: tuple[int, int] | None = None) -> Mask:
     """[E] events of a part that happened at or after the start of the user's next part.
 
     Native sessions can overlap, when a user takes turns on two devices; what a session shows after the target session
-    began must not be part of the history before it.
+    began must not be part of the history before it. With one clock, what an input-only session shows after the period
+    of the target it is lent to is late as well.
     """
     part_S, num_sessions = histories.part_S, histories.num_sessions
     if num_sessions == 0:
@@ -165,6 +166,8 @@ def late_events(histories: Histories) -> Mask:
     never = np.iinfo(np.int64).max
     start_S = np.append(histories.session_time_ms_S, never)
     limit_S = np.where(np.append(user_S, -1)[next_change_S] == user_S, start_S[next_change_S], never)
+    if time_borders is not None:
+        limit_S = np.minimum(limit_S, np.append(time_borders, never)[part_S])
     return histories.time_ms_E >= np.repeat(limit_S, np.diff(histories.session_offsets))
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from sessionrec.hashing import hash_ids
 from sessionrec.jagged import IntArray, shrink_rows, sum_by_row
-from sessionrec.sessions.bins import MAX_SAMPLE, sample_evenly
+from sessionrec.sessions.bins import MAX_SAMPLE
 from sessionrec.sessions.filters import Counts
 from sessionrec.sessions.histories import Array, Histories, Mask
 from sessionrec.sessions.polars_engine import Gathered
@@ -84,24 +85,28 @@ def shaper(
         truncation: Caps on a history.
         time_borders: T1 and T2 of a global-time split, or None.
     """
-    numbers = MAX_SAMPLE // gathered.num_partitions
+    # Users are in the order of their hash, so "below this hash" is a random sample that no partitioning changes.
+    share = min(1.0, MAX_SAMPLE / gathered.rows_read)
+    sampled_below = np.uint64(min(round(share * 2**64), 2**64 - 1))
 
     def shape(partition: int) -> Shaped:
         kept = _without_empty(gathered.load(partition).keep_events(alive[partition]))
         cut = _without_empty(truncate(kept, truncation))
         part_S = assign(cut, time_borders)
         parted = _without_empty(replace(cut, part_S=part_S).keep_sessions(part_S != DROPPED))
-        late_E = late_events(parted)
+        late_E = late_events(parted, time_borders)
         final = _without_empty(parted.keep_events(~late_E))
         leak = find_leak(final, time_borders)
-        assert leak is None, leak
+        if leak is not None:
+            # Not an `assert`: the promise must hold under `python -O` too.
+            raise AssertionError(f"the split leaks: {leak}; please report it with the config")
         gathered.replace(partition, final)
         found = gathered.found[partition]
         return _measure(
             final,
             num_items=len(item_maps[partition]),
             num_values={name: len(values) for name, values in found.categories.items()},
-            sample=numbers,
+            is_sampled_U=hash_ids(final.user_U) <= sampled_below,
             lost=(kept.num_events - cut.num_events, cut.num_sessions - parted.num_sessions, int(late_E.sum())),
         )
 
@@ -109,12 +114,13 @@ def shaper(
 
 
 def _measure(
-    histories: Histories, *, num_items: int, num_values: dict[str, int], sample: int, lost: tuple[int, int, int]
+    histories: Histories, *, num_items: int, num_values: dict[str, int], is_sampled_U: Mask, lost: tuple[int, int, int]
 ) -> Shaped:
     item_E, positive_E = histories.item_E, histories.is_positive_E()
     lengths_S = np.diff(histories.session_offsets)
     part_E = np.repeat(histories.part_S, lengths_S)
     train_E = part_E == Part.TRAIN
+    sampled_E = np.repeat(is_sampled_U, np.diff(histories.event_offsets))
     first_seen = np.full(num_items, np.iinfo(np.int64).max)
     np.minimum.at(first_seen, item_E[train_E], histories.time_ms_E[train_E])
     parts, held_out = {}, {}
@@ -153,7 +159,7 @@ def _measure(
             for name, size in num_values.items()
         },
         number_samples={
-            name: sample_evenly(values[train_E], sample) for name, values in features.items() if name not in num_values
+            name: values[train_E & sampled_E] for name, values in features.items() if name not in num_values
         },
     )
 
