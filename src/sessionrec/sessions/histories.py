@@ -9,9 +9,10 @@ Sessions of a user stand oldest first, events of a session in the order time, th
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,10 @@ Mask = npt.NDArray[np.bool_]
 
 _USERS = "users.parquet"
 _OPTIONAL = ("weight_E",)
+
+_HEADER = threading.Lock()
+"""`np.load` reads its header by `ast.parse`, which fails now and then in two threads at once, seen on CPython 3.11.7
+(python/cpython#106905, `SystemError: AST constructor recursion depth mismatch`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +167,9 @@ class Histories:
         def mapped(name: str) -> Array:
             file = folder / f"{name}.npy"
             # An empty array cannot be mapped.
-            return np.load(file, mmap_mode="r" if file.stat().st_size > 1024 else None, allow_pickle=False)  # type: ignore[no-any-return]
+            mode: Literal["r"] | None = "r" if file.stat().st_size > 1024 else None
+            with _HEADER:
+                return np.load(file, mmap_mode=mode, allow_pickle=False)  # type: ignore[no-any-return]
 
         names = json.loads((folder / "features.json").read_text(encoding="utf-8"))
         return Histories(
