@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import secrets
 import shutil
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ import sessionrec
 from sessionrec.errors import ArtifactError
 
 MANIFEST = "manifest.json"
-_CONTENT = "files-"
+_OURS = re.compile(r"files-[0-9a-f]{12}(\.manifest)?")
 _LOCK = ".lock"
 _PACKAGES = ("numpy", "polars", "pyarrow")
 _WHOLE_FILE_BYTES = 64 << 20
@@ -60,7 +61,7 @@ class ArtifactWriter:
 
     def __init__(self, path: Path, *, kind: str, format: int) -> None:
         self._path, self._kind, self._format = path, kind, format
-        self._content = f"{_CONTENT}{secrets.token_hex(6)}"
+        self._content = f"files-{secrets.token_hex(6)}"
         self._lock: int | None = None
         self._is_committed = False
 
@@ -69,12 +70,7 @@ class ArtifactWriter:
         try:
             self._is_new = not path.exists()
             path.mkdir(parents=True, exist_ok=True)
-            strangers = [f.name for f in path.iterdir() if f.name not in (MANIFEST, _LOCK) and _CONTENT not in f.name]
-            if strangers and not (path / MANIFEST).exists():
-                raise ArtifactError(
-                    f"{path}: expected an empty folder or an earlier artifact, found {strangers[0]!r}; "
-                    "name another folder, or empty this one yourself"
-                )
+            self._refuse_strangers()
             self._lock = os.open(path / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -102,7 +98,7 @@ class ArtifactWriter:
         """Make what was written the artifact: content to disk first, then the manifest in one atomic step."""
         content = self._path / self._content
         files = sorted(f for f in content.rglob("*") if f.is_file())
-        for file in files:
+        for file in (*files, content):
             _sync(file)
         manifest = Manifest(
             kind=self._kind,
@@ -136,14 +132,26 @@ class ArtifactWriter:
                 "free some space or name another folder"
             ) from error
 
+    def _refuse_strangers(self) -> None:
+        """Write only where nothing else is: what is not ours is never removed, nor an artifact of another kind."""
+        names = sorted(file.name for file in self._path.iterdir())
+        strangers = [name for name in names if name not in (MANIFEST, _LOCK) and not _OURS.fullmatch(name)]
+        # Content without lock or manifest was not left by a writer, whatever its name.
+        if not strangers and names and MANIFEST not in names and _LOCK not in names:
+            strangers = names
+        if strangers:
+            raise ArtifactError(
+                f"{self._path}: expected an empty folder or an earlier {self._kind}, found {strangers[0]!r}; "
+                "name another folder, or empty this one yourself"
+            )
+        if MANIFEST in names and (found := _load(self._path).kind) != self._kind:
+            raise ArtifactError(f"{self._path}: expected an earlier {self._kind}, found a {found}; name another folder")
+
     def _sweep(self) -> None:
         """Remove content that no manifest names: leftovers of killed writers, or the artifact just replaced."""
-        try:
-            keep = json.loads((self._path / MANIFEST).read_text(encoding="utf-8"))["content"]
-        except (OSError, ValueError, KeyError):
-            keep = None
-        for leftover in self._path.glob(f"{_CONTENT}*"):
-            if leftover.name != keep:
+        keep = _load(self._path).content if (self._path / MANIFEST).exists() else None
+        for leftover in self._path.iterdir():
+            if _OURS.fullmatch(leftover.name) and leftover.name != keep:
                 shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink()
 
 
@@ -153,15 +161,9 @@ def read_manifest(path: Path, *, kind: str, format: int) -> Manifest:
     Raises:
         ArtifactError: There is none, it is of another kind or format, or a file it names is missing or cut short.
     """
-    try:
-        tree = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        manifest = Manifest(**tree)
-        if not (isinstance(manifest.content, str) and isinstance(manifest.files, dict)):
-            raise TypeError("`content` must be text and `files` a table")
-    except FileNotFoundError:
-        raise ArtifactError(f"{path}: no finished {kind} here (no {MANIFEST}); make one first") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise ArtifactError(f"{path / MANIFEST}: not a manifest of this package: {error}") from None
+    if not (path / MANIFEST).is_file():
+        raise ArtifactError(f"{path}: no finished {kind} here (no {MANIFEST}); make one first")
+    manifest = _load(path)
     if manifest.kind != kind:
         raise ArtifactError(f"{path}: expected a {kind}, found a {manifest.kind}")
     if manifest.format != format:
@@ -170,6 +172,21 @@ def read_manifest(path: Path, *, kind: str, format: int) -> Manifest:
         file = path / manifest.content / name
         if not file.is_file() or file.stat().st_size != size:
             raise ArtifactError(f"{file}: missing or not the {size} bytes the manifest names; make the {kind} again")
+    return manifest
+
+
+def _load(path: Path) -> Manifest:
+    try:
+        tree = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        if not isinstance(tree, dict):
+            raise TypeError("it must be a table")
+        manifest = Manifest(**tree)
+        if not (isinstance(manifest.content, str) and isinstance(manifest.files, dict)):
+            raise TypeError("`content` must be text and `files` a table")
+        if not _OURS.fullmatch(manifest.content):
+            raise ValueError(f"`content` names {manifest.content!r}, which is no folder of an artifact")
+    except (OSError, ValueError, TypeError) as error:
+        raise ArtifactError(f"{path / MANIFEST}: not a manifest of this package: {error}") from None
     return manifest
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from pydantic import Field
 
+from sessionrec.artifacts import fingerprint
 from sessionrec.config import load
 from sessionrec.data.dataset import Dataset
-from sessionrec.data.writer import Storage, write_dataset
-from sessionrec.logs import LogConfig
-from sessionrec.sessions.polars_engine import Progress
+from sessionrec.data.writer import Storage, dataset_writer, write_into
+from sessionrec.errors import LogError
+from sessionrec.logs import Log, LogConfig
+from sessionrec.progress import Progress, silent
 from sessionrec.sessions.prepare import Preparation
 from sessionrec.sessions.prepare import prepare as prepare_sessions
 
@@ -30,7 +32,7 @@ def load_data_config(path: Path, overrides: Sequence[str] = ()) -> DataConfig:
     return load(DataConfig, path, overrides)
 
 
-def prepare(config: DataConfig, out: Path | str, progress: Progress = lambda *_: None) -> Dataset:
+def prepare(config: DataConfig, out: Path | str, progress: Progress = silent) -> Dataset:
     """Make a data set of a raw log.
 
     Args:
@@ -44,6 +46,22 @@ def prepare(config: DataConfig, out: Path | str, progress: Progress = lambda *_:
         ArtifactError: `out` cannot be written.
     """
     log = config.log.open()
-    with prepare_sessions(log, config, progress) as prepared:
-        write_dataset(Path(out), prepared, config.storage, config.model_dump(mode="json"), progress)
+    with dataset_writer(Path(out)) as writer:
+        inputs, stamps = fingerprint(log.files), _stamps(log)
+        with prepare_sessions(log, config, progress) as prepared:
+            if _stamps(log) != stamps:
+                raise LogError(f"{log.name}: its files changed while they were read; prepare again")
+            write_into(
+                writer,
+                prepared,
+                config.storage,
+                config=config.model_dump(mode="json"),
+                inputs=inputs,
+                progress=progress,
+            )
     return Dataset(out)
+
+
+def _stamps(log: Log) -> list[tuple[int, int] | None]:
+    """Size and time of change of each raw file, None where there is none any more."""
+    return [(file.stat().st_size, file.stat().st_mtime_ns) if file.exists() else None for file in log.files]

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sessionrec.artifacts import Manifest, read_manifest
 from sessionrec.data import layout
 from sessionrec.data.writer import ITEMS, VOCABULARIES
+from sessionrec.errors import ArtifactError
 from sessionrec.sessions.filters import Counts
 from sessionrec.sessions.histories import Histories
 from sessionrec.sessions.prepare import Summary
@@ -107,12 +110,14 @@ class Dataset:
     @cached_property
     def items(self) -> pl.DataFrame:
         """The catalogue, one row an index, 1 to `num_items`; see `sessions.catalogue`."""
-        return pl.read_parquet(self._content / ITEMS)
+        with self._reading():
+            return pl.read_parquet(self._content / ITEMS)
 
     @cached_property
     def vocabularies(self) -> pl.DataFrame:
         """Values of all categorical features: `role`, `feature`, `index`, `value`, `train_events`."""
-        return pl.read_parquet(self._content / VOCABULARIES)
+        with self._reading():
+            return pl.read_parquet(self._content / VOCABULARIES)
 
     @cached_property
     def row_groups(self) -> tuple[RowGroup, ...]:
@@ -125,13 +130,23 @@ class Dataset:
 
     def read(self, group: RowGroup) -> Histories:
         """The users of one row group; arrays are views of what Parquet decoded."""
-        with pq.ParquetFile(self._content / group.file, memory_map=True) as file:
+        with self._reading(), pq.ParquetFile(self._content / group.file, memory_map=True) as file:
             table = file.read_row_group(group.row_group, use_threads=False)
         return layout.from_arrow(table, list(self.context_features))
 
     def histories(self) -> Iterator[Histories]:
         """All users, one row group after the other."""
         return map(self.read, self.row_groups)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, pa.ArrowException, pl.exceptions.PolarsError) as error:
+            if not self._content.exists():
+                raise ArtifactError(f"{self.path}: was replaced while it was open; open it again") from None
+            what = str(error).splitlines()[0]
+            raise ArtifactError(f"{self.path}: damaged, cannot be read: {what}; prepare it again") from error
 
     @property
     def _content(self) -> Path:

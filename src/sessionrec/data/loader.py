@@ -12,12 +12,11 @@ import hashlib
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import torch
 from pydantic import Field
 
@@ -25,6 +24,7 @@ from sessionrec.batch import Examples, SessionBatch, Targets
 from sessionrec.config import Config
 from sessionrec.data.dataset import Dataset, RowGroup
 from sessionrec.data.view import View, Window, look
+from sessionrec.errors import EmptyDatasetError
 from sessionrec.jagged import IntArray, Jagged, take_rows
 from sessionrec.seeding import stream
 from sessionrec.sessions.histories import Histories
@@ -38,7 +38,7 @@ class Loading(Config):
     batch_events: int | None = Field(default=None, gt=0)
     """Most input events in a batch; a user with more is a batch alone. None = only the users count."""
     window_events: int = Field(default=4_194_304, gt=0)
-    """Events read before users are shuffled and bucketed: more is better mixed and takes about 40 bytes each."""
+    """Events read before users are shuffled and bucketed: more is better mixed, and takes up to 300 bytes each."""
     prefetch: int = Field(default=4, ge=0)
     """Batches made ahead in a thread of their own; 0 = made when asked for."""
     shuffle: bool = True
@@ -86,7 +86,7 @@ class Loader:
         self._place = _Place(0, 0, 0)
         # What decides which batch stands where; how far to read ahead does not.
         batches = loading.model_copy(update={"prefetch": 0}).digest()
-        decided = (dataset.digest, view.digest(), batches, seed, rank, world_size)
+        decided = (dataset.digest, view.digest(), batches, seed, world_size)
         self._order = hashlib.sha256(repr(decided).encode()).hexdigest()[:16]
 
     @property
@@ -103,11 +103,11 @@ class Loader:
         """Go on where `state_dict` was taken.
 
         Raises:
-            ValueError: It was taken from a loader whose batches are others: another data set, view, seed or rank.
+            ValueError: It was taken from a loader whose batches are others: another data set, view, seed or number of ranks.
         """
-        if state["order"] != self._order:
+        if state.get("order") != self._order:
             raise ValueError(
-                "`state` was taken from a loader of another data set, view, batch size, seed or rank; "
+                "`state` was taken from a loader of another data set, view, batch size, seed or world size; "
                 "resume with the same, or begin anew"
             )
         self._place = _Place(**{field.name: state[field.name] for field in fields(_Place)})
@@ -117,9 +117,17 @@ class Loader:
         source = self._produce(self._place)
         if self._loading.prefetch:
             source = _ahead(source, self._loading.prefetch)
+        is_empty = self._place == _Place(epoch, 0, 0)
         for place, examples in source:
+            is_empty = False
             self._place = place
             yield examples
+        if is_empty and self._rank == 0:
+            # A loop that waits for a number of steps would never end.
+            raise EmptyDatasetError(
+                f"{self._dataset.path}: no user has a session to predict with one before it in the part "
+                f"{self._view.part!r}; choose another part or split, or ask for first sessions too (`ask_first`)"
+            )
         self._place = _Place(epoch + 1, 0, 0)
 
     def _produce(self, start: _Place) -> Iterator[tuple[_Place, Examples]]:
@@ -148,7 +156,7 @@ class Loader:
         return windows
 
     def _read(self, groups: list[RowGroup]) -> Window:
-        histories = _join([self._dataset.read(group) for group in groups])
+        histories = Histories.concat([self._dataset.read(group) for group in groups])
         users = np.concatenate([np.arange(group.first_user, group.first_user + group.users) for group in groups])
         return look(self._view, histories, users)
 
@@ -225,34 +233,6 @@ def _rows(items: npt.NDArray[Any], offsets: IntArray, rows: IntArray) -> Jagged[
 
 def _int64(values: npt.NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(values.astype(np.int64))
-
-
-def _join(parts: list[Histories]) -> Histories:
-    """Users of several row groups, one after the other."""
-    if len(parts) == 1:
-        return parts[0]
-
-    def offsets(name: str) -> IntArray:
-        lengths = [np.diff(getattr(part, name)) for part in parts]
-        return np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
-
-    def values(name: str) -> npt.NDArray[Any]:
-        return np.concatenate([getattr(part, name) for part in parts])
-
-    has_weight = parts[0].weight_E is not None
-    return replace(
-        parts[0],
-        user_U=pl.concat([part.user_U for part in parts]),
-        user_offsets=offsets("user_offsets"),
-        session_time_ms_S=values("session_time_ms_S"),
-        part_S=values("part_S"),
-        session_offsets=offsets("session_offsets"),
-        item_E=values("item_E"),
-        action_E=values("action_E"),
-        time_ms_E=values("time_ms_E"),
-        weight_E=values("weight_E") if has_weight else None,
-        features={name: np.concatenate([part.features[name] for part in parts]) for name in parts[0].features},
-    )
 
 
 def _ahead(source: Iterator[tuple[_Place, Examples]], depth: int) -> Iterator[tuple[_Place, Examples]]:

@@ -14,9 +14,9 @@ import numpy as np
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.distribution import Concentration, Distribution, ShareTally, Tally
 from sessionrec.jagged import IntArray, row_of_element, sum_by_row
+from sessionrec.progress import Progress
 from sessionrec.schema import MAX_TIME_MS
 from sessionrec.sessions.histories import Histories, Mask
-from sessionrec.sessions.polars_engine import Progress
 from sessionrec.sessions.split import Part
 
 DAY_MS: Final = 86_400_000

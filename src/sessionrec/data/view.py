@@ -16,7 +16,7 @@ from sessionrec.config import Config
 from sessionrec.jagged import IntArray, keep_elements, offsets_from_lengths, row_of_element, sum_by_row, take_rows
 from sessionrec.sessions.histories import Array, Histories, Mask
 from sessionrec.sessions.split import Part
-from sessionrec.sessions.truncation import Truncation, newest_sessions, truncate
+from sessionrec.sessions.truncation import Truncation, cap_events, first_visible, truncate
 
 
 class View(Config):
@@ -78,34 +78,46 @@ def _ask_sessions(view: View, known: Histories, part: Part, user_index_U: IntArr
     is_positive_E = known.is_positive_E()
     positives_S = sum_by_row(is_positive_E, known.session_offsets)
     is_target_S = (known.part_S == part) & (positives_S > 0)
-    is_input_S = _is_before_last(is_target_S, known.user_offsets)
-    rows = np.flatnonzero(is_input_S)
-    is_input_S[rows] = newest_sessions(known.keep_sessions(is_input_S), view.truncation)
-    if view.events == "positives":
-        is_input_S &= positives_S > 0
-
-    before_S = _counts_before(is_input_S)
     user_S = row_of_element(known.user_offsets)
-    first_S = known.user_offsets[user_S]
-    # In what the model sees, an item-level position is an event; so is the number of positions before a question.
-    num_before_S = before_S[:-1] - before_S[first_S]
-    can_ask_S = is_target_S & (num_before_S > 0)
-    if view.ask_first:
-        can_ask_S |= is_target_S & (first_S == np.arange(len(first_S)))
-    questions = np.flatnonzero(can_ask_S)
+    targets = np.flatnonzero(is_target_S)
+    user_T = user_S[targets]
+    first_T = known.user_offsets[user_T]
+    # Positions that a history may show: of positives only, a session without one has nothing to show.
+    is_shown_S = positives_S > 0 if view.events == "positives" else np.ones(known.num_sessions, np.bool_)
+    shown_before = offsets_from_lengths(is_shown_S)
 
-    inputs = _seen(view, known.keep_sessions(is_input_S))
-    num_before_Q = num_before_S[questions]
+    if part == Part.TRAIN or view.truncation.has_no_session_caps:
+        # One row a user, shared by its questions: what a question sees is a prefix of it. The caps count from the last.
+        is_last_T = np.append(user_T[1:] != user_T[:-1], True)[: len(targets)]
+        row_T = np.cumsum(np.append(False, is_last_T[:-1]))[: len(targets)] if len(targets) else targets
+        end_R = targets[is_last_T]
+    else:
+        # A question's history is capped from the question on, so each has a row of its own.
+        row_T, end_R = np.arange(len(targets)), targets
+    user_R = user_S[end_R]
+    start_R = first_visible(view.truncation, positives_S, known.user_offsets[user_R], end_R)
+    num_before_T = shown_before[targets] - shown_before[np.minimum(start_R[row_T], targets)]
+    is_asked_T = num_before_T > 0
+    if view.ask_first:
+        is_asked_T |= targets == first_T
+    sessions, user_offsets = _ranges(start_R, end_R, is_shown_S)
+    rows = replace(
+        _take_sessions(known, sessions),
+        user_U=known.user_U.gather(user_R),
+        user_offsets=user_offsets,
+    )
+    inputs = _seen(view, rows)
+    questions, row_Q, num_before_Q = targets[is_asked_T], row_T[is_asked_T], num_before_T[is_asked_T]
     if view.unit == "event":
-        last = before_S[first_S[questions]] + num_before_Q
-        num_before_Q = inputs.session_offsets[last] - inputs.session_offsets[before_S[first_S[questions]]]
+        begin_Q = user_offsets[row_Q]
+        num_before_Q = inputs.session_offsets[begin_Q + num_before_Q] - inputs.session_offsets[begin_Q]
         inputs = one_event_a_session(inputs)
     elements, offsets = take_rows(known.session_offsets, questions)
     positive = is_positive_E[elements]
     return _only_asked(
         inputs,
-        user_index_U,
-        user_Q=user_S[questions],
+        user_index_U[user_R],
+        row_Q=row_Q,
         num_before_Q=num_before_Q,
         time_ms_Q=known.session_time_ms_S[questions],
         positive=(keep_elements(positive, offsets), known.item_E[elements[positive]]),
@@ -115,28 +127,48 @@ def _ask_sessions(view: View, known: Histories, part: Part, user_index_U: IntArr
 
 def _ask_events(view: View, known: Histories, user_index_U: IntArray) -> Window:
     """Item-level training: after each event the next one is asked for, if it is positive."""
-    flat = one_event_a_session(_seen(view, truncate(known, replace_events_cap(view.truncation))))
+    cut = truncate(known, view.truncation.model_copy(update={"max_events_per_session": None}))
+    flat = one_event_a_session(_seen(view, cut))
     is_target_E = flat.is_positive_E()
     user_E = row_of_element(flat.user_offsets)
     num_before_E = np.arange(flat.num_events) - flat.user_offsets[user_E]
-    is_first_E = num_before_E == 0
-    questions = np.flatnonzero(is_target_E & (~is_first_E | view.ask_first))
-    one_each = np.arange(len(questions) + 1)
+    is_asked_E = is_target_E & (num_before_E > 0)
+    if view.ask_first:
+        # The first event that is left after a cut is not the user's first.
+        is_whole_U = np.diff(cut.user_offsets) == np.diff(known.user_offsets)
+        is_asked_E |= is_target_E & is_whole_U[user_E]
+    questions = np.flatnonzero(is_asked_E)
     inputs = flat.keep_sessions(_is_before_last(is_target_E, flat.user_offsets))
     return _only_asked(
         inputs,
         user_index_U,
-        user_Q=user_E[questions],
+        row_Q=user_E[questions],
         num_before_Q=num_before_E[questions],
         time_ms_Q=flat.time_ms_E[questions],
-        positive=(one_each, flat.item_E[questions]),
+        positive=(np.arange(len(questions) + 1), flat.item_E[questions]),
         negative=(np.zeros(len(questions) + 1, np.int64), flat.item_E[:0]),
     )
 
 
-def replace_events_cap(truncation: Truncation) -> Truncation:
-    """The caps on whole sessions alone."""
-    return truncation.model_copy(update={"max_events_per_session": None})
+def _ranges(start_R: IntArray, end_R: IntArray, is_shown_S: Mask) -> tuple[IntArray, IntArray]:
+    """The shown ones of the sessions `start..end` of each row, and [R + 1] the offsets that cut them into rows."""
+    lengths = end_R - start_R
+    offsets = offsets_from_lengths(lengths)
+    sessions = np.repeat(start_R - offsets[:-1], lengths) + np.arange(offsets[-1])
+    is_shown = is_shown_S[sessions]
+    return sessions[is_shown], keep_elements(is_shown, offsets)
+
+
+def _take_sessions(histories: Histories, sessions: IntArray) -> Histories:
+    """Some sessions, in the order asked for; the caller says which rows they belong to."""
+    events, session_offsets = take_rows(histories.session_offsets, sessions)
+    return histories.map_columns(
+        events,
+        user_offsets=np.array([0, len(sessions)]),
+        session_time_ms_S=histories.session_time_ms_S[sessions],
+        part_S=histories.part_S[sessions],
+        session_offsets=session_offsets,
+    )
 
 
 def one_event_a_session(histories: Histories) -> Histories:
@@ -155,35 +187,26 @@ def _seen(view: View, inputs: Histories) -> Histories:
     if view.events == "positives":
         inputs = inputs.keep_events(inputs.is_positive_E())
         inputs = inputs.keep_sessions(np.diff(inputs.session_offsets) > 0)
-    cap = view.truncation.max_events_per_session
-    return inputs if cap is None else truncate(inputs, Truncation(max_events_per_session=cap))
+    return cap_events(inputs, view.truncation)
 
 
 def _is_before_last(is_target: Mask, offsets: IntArray) -> Mask:
     """Whether a later element of the same row is a target."""
-    through = np.zeros(len(is_target) + 1, np.int64)
-    np.cumsum(is_target, out=through[1:])
+    through = offsets_from_lengths(is_target)
     return np.repeat(through[offsets[1:]], np.diff(offsets)) > through[1:]
-
-
-def _counts_before(mask: Mask) -> IntArray:
-    """[N + 1] how many are true before each place."""
-    before = np.zeros(len(mask) + 1, np.int64)
-    np.cumsum(mask, out=before[1:])
-    return before
 
 
 def _only_asked(
     inputs: Histories,
     user_index_U: IntArray,
     *,
-    user_Q: IntArray,
+    row_Q: IntArray,
     num_before_Q: IntArray,
     time_ms_Q: IntArray,
     positive: tuple[IntArray, Array],
     negative: tuple[IntArray, Array],
 ) -> Window:
-    questions_U = np.bincount(user_Q, minlength=inputs.num_users)
+    questions_U = np.bincount(row_Q, minlength=inputs.num_users)
     is_asked_U = questions_U > 0
     return Window(
         inputs=inputs.keep_users(is_asked_U),

@@ -15,9 +15,9 @@ from pydantic import Field
 from sessionrec.artifacts import ArtifactWriter, Manifest, fingerprint
 from sessionrec.config import Config
 from sessionrec.data import layout
+from sessionrec.progress import Progress, silent
 from sessionrec.sessions.catalogue import FeatureTable
 from sessionrec.sessions.histories import Histories
-from sessionrec.sessions.polars_engine import Progress
 from sessionrec.sessions.prepare import Prepared
 
 ITEMS = "items.parquet"
@@ -35,43 +35,66 @@ class Storage(Config):
     """Of Zstandard."""
 
 
+def dataset_writer(path: Path) -> ArtifactWriter:
+    """The context in which a data set is written; whatever stood at `path` before stays until the last byte is there.
+
+    Raises:
+        ArtifactError: On entering, the folder holds something else or is being written; later, the disk is full.
+    """
+    return ArtifactWriter(path, kind=layout.KIND, format=layout.FORMAT)
+
+
 def write_dataset(
-    path: Path, prepared: Prepared, storage: Storage, config: dict[str, Any], progress: Progress = lambda *_: None
+    path: Path, prepared: Prepared, storage: Storage, config: dict[str, Any], progress: Progress = silent
 ) -> Manifest:
-    """Write a data set; whatever stood at `path` before stays until the last byte is there.
+    """Write a prepared log as a data set at `path`; see `write_into`."""
+    with dataset_writer(path) as writer:
+        inputs = fingerprint(prepared.log.files)
+        return write_into(writer, prepared, storage, config=config, inputs=inputs, progress=progress)
+
+
+def write_into(
+    writer: ArtifactWriter,
+    prepared: Prepared,
+    storage: Storage,
+    *,
+    config: dict[str, Any],
+    inputs: list[dict[str, Any]],
+    progress: Progress = silent,
+) -> Manifest:
+    """Write a data set and commit it.
 
     Args:
-        path: Folder of the artifact.
+        writer: Entered, see `dataset_writer`.
         prepared: What `sessions.prepare` made.
         storage: How to cut it.
         config: The whole config, for the manifest.
+        inputs: Fingerprint of the raw files, for the manifest.
         progress: Called as the work goes on.
-
-    Raises:
-        ArtifactError: The folder holds something else, is being written, or the disk is full.
     """
-    with ArtifactWriter(path, kind=layout.KIND, format=layout.FORMAT) as writer:
-        features = [table.name for table in prepared.features]
-        with _Shards(writer, storage, features) as shards:
-            for histories in prepared.histories():
-                shards.add(histories)
-                progress("write", shards.num_events, prepared.summary.kept.events)
-        _write_table(prepared.catalogue.frame, writer.file(ITEMS))
-        tables = (*prepared.features, *prepared.catalogue.features)
-        _write_table(_vocabularies(tables), writer.file(VOCABULARIES))
-        log = prepared.log
-        return writer.commit(
-            {
-                "config": config,
-                "log": {"name": log.name, "notes": log.notes, "actions": list(log.actions)},
-                "inputs": fingerprint(log.files),
-                "summary": dataclasses.asdict(prepared.summary),
-                "num_items": len(prepared.catalogue.frame),
-                "num_candidates": prepared.catalogue.num_candidates,
-                "features": [_describe(table) for table in tables],
-                "row_groups": shards.row_groups,
-            }
-        )
+    features = [table.name for table in prepared.features]
+    with _Shards(writer, storage, features) as shards:
+        for histories in prepared.histories():
+            shards.add(histories)
+            progress("write", shards.num_events, prepared.summary.kept.events)
+        shards.finish()
+        progress("write", shards.num_events, prepared.summary.kept.events)
+    _write_table(prepared.catalogue.frame, writer.file(ITEMS))
+    tables = (*prepared.features, *prepared.catalogue.features)
+    _write_table(_vocabularies(tables), writer.file(VOCABULARIES))
+    log = prepared.log
+    return writer.commit(
+        {
+            "config": config,
+            "log": {"name": log.name, "notes": log.notes, "actions": list(log.actions)},
+            "inputs": inputs,
+            "summary": dataclasses.asdict(prepared.summary),
+            "num_items": len(prepared.catalogue.frame),
+            "num_candidates": prepared.catalogue.num_candidates,
+            "features": [_describe(table) for table in tables],
+            "row_groups": shards.row_groups,
+        }
+    )
 
 
 def _write_table(frame: pl.DataFrame, file: Path) -> None:
@@ -91,6 +114,7 @@ class _Shards:
         self._file: pq.ParquetWriter | None = None
         self._name = ""
         self._num_files = self._events_in_file = self._groups_in_file = 0
+        self._waiting: Histories | None = None
         self.num_events = 0
         self.row_groups: list[dict[str, Any]] = []
 
@@ -104,15 +128,22 @@ class _Shards:
             self._file.close()
 
     def add(self, histories: Histories) -> None:
-        """Append users."""
-        ends = histories.event_offsets[1:]
+        """Append users. The last ones wait for the next, so that no row group shows where a partition ended."""
+        if self._waiting is not None:
+            histories = Histories.concat([self._waiting, histories])
+        ends, most = histories.event_offsets[1:], self._storage.events_per_row_group
         start = 0
-        while start < histories.num_users:
-            begin = int(histories.event_offsets[start])
-            stop = int(np.searchsorted(ends, begin + self._storage.events_per_row_group, "right"))
+        while start < histories.num_users and ends[-1] - histories.event_offsets[start] > most:
+            stop = int(np.searchsorted(ends, histories.event_offsets[start] + most, "right"))
             stop = max(stop, start + 1)
             self._write(histories.users(start, stop))
             start = stop
+        self._waiting = histories.users(start, histories.num_users) if start < histories.num_users else None
+
+    def finish(self) -> None:
+        """Write the users that still wait."""
+        if self._waiting is not None:
+            self._write(self._waiting)
 
     def _write(self, histories: Histories) -> None:
         table = layout.to_arrow(histories)

@@ -29,18 +29,21 @@ class Found:
     categories: dict[str, pl.Series]
     """Per categorical context feature: value of each local code."""
     exact_repeats: int
-    """Rows with the user, item and time of an earlier row."""
+    """Rows with the user, session, item and time of an earlier row."""
     merged: int
     """Further rows with the user, session and item of an earlier row, at another time."""
 
 
-def assemble(events: pl.DataFrame, rule: Rule, context_features: tuple[Feature, ...]) -> tuple[Histories, Found]:
+def assemble(
+    events: pl.DataFrame, rule: Rule, context_features: tuple[Feature, ...], repeats_ignore_session: bool = False
+) -> tuple[Histories, Found]:
     """Build the histories of some users, in local codes.
 
     Args:
         events: All events of these users, `schema` columns, in the order of the log; no nulls in user, item and time.
         rule: What ends a session.
         context_features: The columns beyond the schema's.
+        repeats_ignore_session: Whether one event may stand in the log under two session ids, see `Log`.
     """
     users, user_E = _users_by_hash(events[USER])
     item_codes, items = encode(events[ITEM])
@@ -57,11 +60,13 @@ def assemble(events: pl.DataFrame, rule: Rule, context_features: tuple[Feature, 
     if WEIGHT in events.columns:
         columns["weight"] = events[WEIGHT].to_numpy()[order]
 
-    columns, exact_repeats = _merge(columns, _moments(columns), len(items), sum_weights=False)
+    repeats = 0
+    if repeats_ignore_session:
+        columns, repeats, _ = _merge(columns, _moments(columns), len(items))
     columns["session"], moved = _sessions(columns, events, rule)
     if moved is not None:
         columns = {name: values[moved] for name, values in columns.items()}
-    columns, merged = _merge(columns, columns["session"], len(items), sum_weights=True)
+    columns, more_repeats, merged = _merge(columns, columns["session"], len(items))
     row_E = columns["row"]
 
     features: dict[str, Array] = {}
@@ -88,7 +93,7 @@ def assemble(events: pl.DataFrame, rule: Rule, context_features: tuple[Feature, 
         weight_E=columns.get("weight"),
         features=features,
     )
-    return histories, Found(items=items, categories=values, exact_repeats=exact_repeats, merged=merged)
+    return histories, Found(items=items, categories=values, exact_repeats=repeats + more_repeats, merged=merged)
 
 
 def _users_by_hash(users: pl.Series) -> tuple[pl.Series, Codes]:
@@ -172,21 +177,19 @@ def _sessions(columns: dict[str, Array], events: pl.DataFrame, rule: Rule) -> tu
     return session_E, np.argsort(session_E, kind="stable")
 
 
-def _merge(
-    columns: dict[str, Array], group_E: IntArray, num_items: int, *, sum_weights: bool
-) -> tuple[dict[str, Array], int]:
-    """Merge the events of one item in one group into the first of them, with the union of their actions.
+def _merge(columns: dict[str, Array], group_E: IntArray, num_items: int) -> tuple[dict[str, Array], int, int]:
+    """Merge the events of one item in one group into the first of them: union of actions, sum of weights.
 
-    Everything else stays that of the first; weights are added up if asked.
+    Everything else stays that of the first. An event at the same time as one before it is that event logged twice, so
+    its weight does not count again.
 
     Args:
         columns: Event columns, each [E].
-        group_E: [E] ascending.
+        group_E: [E] ascending; the times ascend within a group.
         num_items: Number of item codes.
-        sum_weights: Whether the later events' weights count.
 
     Returns:
-        The columns without the merged events, and how many these were.
+        The columns without the merged events; how many of these were exact repeats, and how many others.
     """
     # Only events that share their group with another can repeat one.
     shares = group_E[1:] == group_E[:-1]
@@ -195,19 +198,23 @@ def _merge(
     in_order = np.sort(key)
     is_repeated = in_order[1:] == in_order[:-1]
     if not is_repeated.any():
-        return columns, 0
+        return columns, 0, 0
     repeated = np.unique(in_order[1:][is_repeated])
     place = np.minimum(np.searchsorted(repeated, key), len(repeated) - 1)
     rows, key = rows[repeated[place] == key], key[repeated[place] == key]
-    # The rows of one key together, each key's in the order they had.
+    # The rows of one key together, each key's in the order of time.
     by_key = np.argsort(key, kind="stable")
     rows, key = rows[by_key], key[by_key]
-    starts = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
+    is_later = np.append(False, key[1:] == key[:-1])
+    time_ms = columns["time_ms"][rows]
+    is_exact = is_later & np.append(False, time_ms[1:] == time_ms[:-1])
+    starts = np.flatnonzero(~is_later)
     first = rows[starts]
     columns["action"][first] = np.bitwise_or.reduceat(columns["action"][rows], starts)
-    if sum_weights and "weight" in columns:
-        columns["weight"][first] = np.add.reduceat(columns["weight"][rows], starts)
+    if "weight" in columns:
+        counted = np.where(is_exact, np.float32(0), columns["weight"][rows])
+        columns["weight"][first] = np.add.reduceat(counted, starts)
     keep_E = np.ones(len(group_E), np.bool_)
-    keep_E[rows] = False
-    keep_E[first] = True
-    return {name: values[keep_E] for name, values in columns.items()}, len(rows) - len(first)
+    keep_E[rows[is_later]] = False
+    exact = int(np.count_nonzero(is_exact))
+    return {name: values[keep_E] for name, values in columns.items()}, exact, int(np.count_nonzero(is_later)) - exact

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sessionrec.schema import UNKNOWN
 
 MAX_SAMPLE = 4_000_000
-"""About how many values decide the edges; of more, those of a random sample of users."""
+"""About how many values decide the edges; of more, a random sample of the events."""
 
 
 def fit_edges(values: npt.NDArray[Any], num_bins: int) -> npt.NDArray[np.float64]:

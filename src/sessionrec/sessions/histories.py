@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sessionrec.jagged import IntArray, shrink_rows, take_rows
+from sessionrec.jagged import IntArray, offsets_from_lengths, shrink_rows, take_rows
 from sessionrec.schema import POSITIVE
 
 Array = npt.NDArray[Any]
@@ -137,6 +138,32 @@ class Histories:
             session_time_ms_S=self.session_time_ms_S[sessions],
             part_S=self.part_S[sessions],
             session_offsets=self.session_offsets[sessions.start : sessions.stop + 1] - events.start,
+        )
+
+    @staticmethod
+    def concat(parts: Sequence[Histories]) -> Histories:
+        """The users of several histories, one after the other; of one, the same arrays."""
+        if len(parts) == 1:
+            return parts[0]
+
+        def values(name: str) -> Array:
+            return np.concatenate([getattr(part, name) for part in parts])
+
+        def offsets(name: str) -> IntArray:
+            return offsets_from_lengths(np.concatenate([np.diff(getattr(part, name)) for part in parts]))
+
+        first = parts[0]
+        return Histories(
+            user_U=pl.concat([part.user_U for part in parts]),
+            user_offsets=offsets("user_offsets"),
+            session_time_ms_S=values("session_time_ms_S"),
+            part_S=values("part_S"),
+            session_offsets=offsets("session_offsets"),
+            item_E=values("item_E"),
+            action_E=values("action_E"),
+            time_ms_E=values("time_ms_E"),
+            weight_E=None if first.weight_E is None else values("weight_E"),
+            features={name: np.concatenate([part.features[name] for part in parts]) for name in first.features},
         )
 
     def save(self, folder: Path) -> None:

@@ -1,8 +1,9 @@
 """The batch engine of one machine: reads a log as a stream and brings the events of each user together.
 
 A log of up to `rows_in_memory` events is one partition in memory. A longer one is cut by the users' hash into
-partitions on disk, each worked on alone, so that memory is bounded by the largest partition and by the tables of items,
-never by the log. The result is the same either way: partitions are ranges of the hash, and users stand in its order.
+partitions on disk, each worked on alone. Memory then holds a few partitions, the tables of items, and some bytes an
+event, a session and a user for the filters: 7 GB at 229 million events. The result is the same either way: partitions
+are ranges of the hash, and users stand in its order.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,25 +18,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import polars as pl
-import pyarrow as pa
 from pydantic import Field, field_validator
 
 from sessionrec.config import Config
-from sessionrec.errors import ArtifactError, EmptyDatasetError, LogError
-from sessionrec.hashing import hash_ids
-from sessionrec.logs.base import Feature, Log
-from sessionrec.schema import SESSION, USER
+from sessionrec.errors import EmptyDatasetError, LogError
+from sessionrec.logs.base import Log
+from sessionrec.progress import Progress
+from sessionrec.schema import SESSION
 from sessionrec.sessions.assemble import Found, assemble
 from sessionrec.sessions.histories import Histories
 from sessionrec.sessions.rows import check_rows, count_positives, reading
 from sessionrec.sessions.rule import Rule
+from sessionrec.sessions.scratch import Spill, scratch_folder, writing
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with a stage, the units done, and the units in all if known."""
 
 
 class PolarsEngine(Config):
@@ -107,7 +103,7 @@ class Gathered:
         """Put other histories in a partition's place."""
         if isinstance(self._where, Path):
             fresh, old = self._where / f"{partition:05d}.new", self._where / f"{partition:05d}"
-            with _writing(self._where):
+            with writing(self._where):
                 histories.save(fresh)
                 shutil.rmtree(old)
                 fresh.rename(old)
@@ -142,20 +138,15 @@ def gather(log: Log, rule: Rule, engine: PolarsEngine, progress: Progress) -> It
             f"{log.name}: the session rule `native` needs session ids and this log has none; "
             "name a session column, or choose `gap`, `equal_time` or `window` under [session]"
         )
-    with _writing(engine.scratch or Path(tempfile.gettempdir())):
-        folder = Path(tempfile.mkdtemp(prefix="sessionrec-", dir=engine.scratch))
-    try:
-        with ThreadPoolExecutor(engine.num_threads) as pool:
-            yield _gather(log, rule, engine, progress, folder, pool)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with scratch_folder(engine.scratch) as folder, ThreadPoolExecutor(engine.num_threads) as pool:
+        yield _gather(log, rule, engine, progress, folder, pool)
 
 
 def _gather(
     log: Log, rule: Rule, engine: PolarsEngine, progress: Progress, folder: Path, pool: ThreadPoolExecutor
 ) -> Gathered:
     held: list[pl.DataFrame] = []
-    spill: _Spill | None = None
+    spill: Spill | None = None
     rows = positives = 0
     for batch in _batches(log, rule):
         check_rows(log, batch, rows)
@@ -165,10 +156,10 @@ def _gather(
         held.append(batch)
         if spill is None and rows > engine.rows_in_memory:
             logger.info("%s: more than %d events, going through partitions on disk", log.name, engine.rows_in_memory)
-            with _writing(folder):
-                spill = _Spill(folder / "events", engine.num_partitions, batch.schema)
+            with writing(folder):
+                spill = Spill(folder / "events", engine.num_partitions, batch.schema)
         if spill is not None:
-            with _writing(folder):
+            with writing(folder):
                 for part in held:
                     spill.add(part)
             held.clear()
@@ -181,46 +172,30 @@ def _gather(
 
     gathered = Gathered(rows_read=rows, positives_read=positives, pool=pool, threads=engine.num_threads)
     if spill is None:
-        histories, found = assemble(pl.concat(held, rechunk=True), rule, log.context_features)
+        histories, found = _assemble(log, rule, pl.concat(held, rechunk=True))
         held.clear()
         gathered.keep([histories], [found])
         return gathered
-    with _writing(folder):
+    with writing(folder):
         spill.close()
     target = folder / "histories"
+
+    def to_disk(partition: int) -> Found:
+        histories, found = _assemble(log, rule, spill.take(partition))
+        with writing(target):
+            histories.save(target / f"{partition:05d}")
+        return found
+
     everything = []
-    for found in gathered.each(
-        _assemble_to_disk(spill, target, rule, log.context_features), range(engine.num_partitions)
-    ):
+    for found in gathered.each(to_disk, range(engine.num_partitions)):
         everything.append(found)
         progress("sessions", len(everything), engine.num_partitions)
     gathered.keep(target, everything)
     return gathered
 
 
-def _assemble_to_disk(
-    spill: _Spill, folder: Path, rule: Rule, context_features: tuple[Feature, ...]
-) -> Callable[[int], Found]:
-    def work(partition: int) -> Found:
-        histories, found = assemble(spill.take(partition), rule, context_features)
-        with _writing(folder):
-            histories.save(folder / f"{partition:05d}")
-        return found
-
-    return work
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Where partitions are written: a full disk or a missing folder becomes an `ArtifactError` that names it."""
-    try:
-        yield
-    except (OSError, pl.exceptions.PolarsError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ArtifactError(
-            f"{folder}: the partitions of the log cannot be written there: {why}; "
-            "free some space or name another folder as `engine.scratch`"
-        ) from error
+def _assemble(log: Log, rule: Rule, events: pl.DataFrame) -> tuple[Histories, Found]:
+    return assemble(events, rule, log.context_features, log.repeats_ignore_session)
 
 
 def _batches(log: Log, rule: Rule) -> Iterator[pl.DataFrame]:
@@ -229,38 +204,3 @@ def _batches(log: Log, rule: Rule) -> Iterator[pl.DataFrame]:
         events = events.drop(SESSION)
     with reading(log):
         yield from events.collect_batches(chunk_size=1_000_000, maintain_order=True, engine="streaming")
-
-
-class _Spill:
-    """Events by partition on disk, as Arrow streams; the rows of a user stay in the order of the log."""
-
-    def __init__(self, folder: Path, num_partitions: int, schema: pl.Schema) -> None:
-        folder.mkdir(parents=True)
-        self._folder, self._num = folder, num_partitions
-        self._schema: Any = pl.DataFrame(schema=schema).to_arrow().schema
-        self._writers = [pa.ipc.new_stream(str(self._file(p)), self._schema) for p in range(num_partitions)]
-
-    def _file(self, partition: int) -> Path:
-        return self._folder / f"{partition:05d}.arrows"
-
-    def add(self, batch: pl.DataFrame) -> None:
-        shift = np.uint64(64 - (self._num.bit_length() - 1))
-        part_E = (hash_ids(batch[USER]) >> shift).astype(np.int64) if self._num > 1 else np.zeros(len(batch), np.int64)
-        # Partition and row in one word: a plain sort groups the rows and keeps their order.
-        packed = np.sort((part_E << 32) | np.arange(len(batch)))
-        table: Any = batch[packed & 0xFFFFFFFF].to_arrow().cast(self._schema).combine_chunks()
-        bounds = np.searchsorted(packed, np.arange(self._num + 1) << 32)
-        for partition in np.flatnonzero(np.diff(bounds)):
-            start, stop = int(bounds[partition]), int(bounds[partition + 1])
-            self._writers[partition].write_table(table.slice(start, stop - start))
-
-    def close(self) -> None:
-        for writer in self._writers:
-            writer.close()
-
-    def take(self, partition: int) -> pl.DataFrame:
-        """All events of a partition; its file is removed."""
-        with pa.ipc.open_stream(str(self._file(partition))) as stream:
-            frame = pl.DataFrame(stream.read_all()).rechunk()
-        self._file(partition).unlink()
-        return frame

@@ -18,11 +18,12 @@ from sessionrec.config import Config
 from sessionrec.errors import EmptyDatasetError
 from sessionrec.jagged import IntArray, sum_by_row
 from sessionrec.logs.base import Log
+from sessionrec.progress import Progress, silent
 from sessionrec.sessions.bins import fit_edges, to_bins
 from sessionrec.sessions.catalogue import Catalogue, FeatureTable, build_catalogue, number_categories
 from sessionrec.sessions.filters import Counts, Filters, run_filters
 from sessionrec.sessions.histories import Array, Histories, Mask
-from sessionrec.sessions.polars_engine import Gathered, PolarsEngine, Progress, gather
+from sessionrec.sessions.polars_engine import Gathered, PolarsEngine, gather
 from sessionrec.sessions.rule import GapRule, SessionRule
 from sessionrec.sessions.split import (
     GlobalTime,
@@ -62,7 +63,7 @@ class Summary:
     rows_read: int
     positives_read: int
     exact_repeats: int
-    """Rows equal to an earlier one in user, item and time."""
+    """Rows equal to an earlier one in user, session, item and time."""
     merged: int
     """Rows of an item that its session had already, at another time."""
     passes: tuple[Counts, ...]
@@ -77,7 +78,7 @@ class Summary:
     """The data set."""
     parts: dict[str, PartCounts]
     users_without_training: int
-    """Users that are evaluated but have no training session."""
+    """Users that are evaluated but have no training session with another before it, so nothing is learnt from them."""
     time_borders: tuple[int, int] | None
     """T1 and T2 of a global-time split, epoch milliseconds."""
 
@@ -121,13 +122,13 @@ class _Maps:
 
 
 @contextmanager
-def prepare(log: Log, how: Preparation, progress: Progress = lambda *_: None) -> Iterator[Prepared]:
+def prepare(log: Log, how: Preparation, progress: Progress = silent) -> Iterator[Prepared]:
     """Make a data set of a log.
 
     Args:
         log: The raw log.
         how: The steps' settings.
-        progress: Called as the work goes on, see `polars_engine.Progress`.
+        progress: Called as the work goes on, see `progress.Progress`.
 
     Raises:
         LogError: The log is not what its description says.

@@ -149,23 +149,23 @@ def _lend_to_inputs(histories: Histories, part_S: npt.NDArray[np.uint8], is_targ
 
 
 def late_events(histories: Histories, time_borders: tuple[int, int] | None = None) -> Mask:
-    """[E] events of a part that happened at or after the start of the user's next part.
+    """[E] events that happened at or after the start of a held-out session that comes later in the user's history.
 
     Native sessions can overlap, when a user takes turns on two devices; what a session shows after the target session
     began must not be part of the history before it. With one clock, what an input-only session shows after the period
-    of the target it is lent to is late as well.
+    of the target it is lent to is late as well. Training sessions may overlap each other.
     """
     part_S, num_sessions = histories.part_S, histories.num_sessions
     if num_sessions == 0:
         return np.zeros(0, np.bool_)
     user_S = row_of_element(histories.user_offsets)
-    is_change_S = np.ones(num_sessions + 1, np.bool_)
-    is_change_S[1:-1] = (part_S[1:] != part_S[:-1]) | (user_S[1:] != user_S[:-1])
-    change_S = np.where(is_change_S, np.arange(num_sessions + 1), num_sessions)
-    next_change_S = np.minimum.accumulate(change_S[::-1])[::-1][1:]
+    is_target_S = sum_by_row(histories.is_positive_E(), histories.session_offsets) > 0
+    is_limit_S = np.append(is_target_S & (part_S > Part.TRAIN), True)
+    limit_at_S = np.where(is_limit_S, np.arange(num_sessions + 1), num_sessions)
+    next_limit_S = np.minimum.accumulate(limit_at_S[::-1])[::-1][1:]
     never = np.iinfo(np.int64).max
     start_S = np.append(histories.session_time_ms_S, never)
-    limit_S = np.where(np.append(user_S, -1)[next_change_S] == user_S, start_S[next_change_S], never)
+    limit_S = np.where(np.append(user_S, -1)[next_limit_S] == user_S, start_S[next_limit_S], never)
     if time_borders is not None:
         limit_S = np.minimum(limit_S, np.append(time_borders, never)[part_S])
     return histories.time_ms_E >= np.repeat(limit_S, np.diff(histories.session_offsets))
@@ -174,8 +174,8 @@ def late_events(histories: Histories, time_borders: tuple[int, int] | None = Non
 def find_leak(histories: Histories, time_borders: tuple[int, int] | None) -> str | None:
     """Look for anything that a part would know of a later one.
 
-    Checks, for every user: parts never fall along the sessions; sessions stand in the order of time; no event of a part
-    is at or after the start of the next part. For a global-time split also: no event lies outside its part's period,
+    Checks, for every user: parts never fall along the sessions; sessions stand in the order of time; no event is at or
+    after the start of a later held-out session. For a global-time split also: no event lies outside its part's period,
     but those of input-only sessions may lie before it.
 
     Returns:
@@ -188,7 +188,7 @@ def find_leak(histories: Histories, time_borders: tuple[int, int] | None) -> str
     if np.any(same_user & (histories.session_time_ms_S[1:] < histories.session_time_ms_S[:-1])):
         return "a user's sessions are not in the order of time"
     if np.any(late_events(histories)):
-        return "an event of an earlier part is not before the start of a later one"
+        return "an event is not before the start of a later held-out session"
     if time_borders is not None:
         period_E = np.searchsorted(time_borders, histories.time_ms_E, "right")
         is_target_S = sum_by_row(histories.is_positive_E(), histories.session_offsets) > 0

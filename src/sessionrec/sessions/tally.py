@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from sessionrec.hashing import hash_ids
-from sessionrec.jagged import IntArray, shrink_rows, sum_by_row
+from sessionrec.hashing import hash_ids, mix64
+from sessionrec.jagged import IntArray, position_in_row, shrink_rows, sum_by_row
 from sessionrec.sessions.bins import MAX_SAMPLE
 from sessionrec.sessions.filters import Counts
 from sessionrec.sessions.histories import Array, Histories, Mask
@@ -35,6 +35,8 @@ class PartCounts:
     positives: int
     cold_positives: int
     """Positives whose item has no training event: no model can retrieve them, they count as misses."""
+    without_history: int
+    """Sessions to predict that are their user's first: nothing is known; asked only with `ask_first`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,7 @@ def shaper(
         truncation: Caps on a history.
         time_borders: T1 and T2 of a global-time split, or None.
     """
-    # Users are in the order of their hash, so "below this hash" is a random sample that no partitioning changes.
     share = min(1.0, MAX_SAMPLE / gathered.rows_read)
-    sampled_below = np.uint64(min(round(share * 2**64), 2**64 - 1))
 
     def shape(partition: int) -> Shaped:
         kept = _without_empty(gathered.load(partition).keep_events(alive[partition]))
@@ -106,23 +106,35 @@ def shaper(
             final,
             num_items=len(item_maps[partition]),
             num_values={name: len(values) for name, values in found.categories.items()},
-            is_sampled_U=hash_ids(final.user_U) <= sampled_below,
+            sampled_E=_sample(final, share),
             lost=(kept.num_events - cut.num_events, cut.num_sessions - parted.num_sessions, int(late_E.sum())),
         )
 
     return shape
 
 
+def _sample(histories: Histories, share: float) -> Mask:
+    """[E] a random share of the events, the same however the log was partitioned: by hash of user and place."""
+    if share >= 1:
+        return np.ones(histories.num_events, np.bool_)
+    place_E = position_in_row(histories.event_offsets).astype(np.uint64)
+    word_E = np.repeat(hash_ids(histories.user_U), np.diff(histories.event_offsets)) ^ place_E
+    return mix64(word_E) <= np.uint64(round(share * 2**64) - 1)
+
+
 def _measure(
-    histories: Histories, *, num_items: int, num_values: dict[str, int], is_sampled_U: Mask, lost: tuple[int, int, int]
+    histories: Histories, *, num_items: int, num_values: dict[str, int], sampled_E: Mask, lost: tuple[int, int, int]
 ) -> Shaped:
     item_E, positive_E = histories.item_E, histories.is_positive_E()
     lengths_S = np.diff(histories.session_offsets)
     part_E = np.repeat(histories.part_S, lengths_S)
     train_E = part_E == Part.TRAIN
-    sampled_E = np.repeat(is_sampled_U, np.diff(histories.event_offsets))
     first_seen = np.full(num_items, np.iinfo(np.int64).max)
     np.minimum.at(first_seen, item_E[train_E], histories.time_ms_E[train_E])
+    is_target_S = sum_by_row(positive_E, histories.session_offsets) > 0
+    is_first_S = np.zeros(histories.num_sessions, np.bool_)
+    is_first_S[histories.user_offsets[:-1]] = True
+    is_asked_S = is_target_S & ~is_first_S & (histories.part_S == Part.TRAIN)
     parts, held_out = {}, {}
     for part in Part:
         of_part_E, of_part_S = part_E == part, histories.part_S == part
@@ -132,6 +144,7 @@ def _measure(
             events=int(of_part_E.sum()),
             positives=int((of_part_E & positive_E).sum()),
             cold_positives=0,
+            without_history=int((of_part_S & is_target_S & is_first_S).sum()),
         )
         held_out[part.name.lower()] = np.bincount(item_E[of_part_E & positive_E], minlength=num_items)
     counts = Counts(
@@ -145,7 +158,7 @@ def _measure(
     return Shaped(
         counts=counts,
         parts=parts,
-        users_without_training=histories.num_users - parts["train"].users,
+        users_without_training=int(np.count_nonzero(sum_by_row(is_asked_S, histories.user_offsets) == 0)),
         truncated_events=lost[0],
         straddling_sessions=lost[1],
         late_events=lost[2],
@@ -206,7 +219,7 @@ class Tally:
         cold = int(self.held_out_M[part][self.train_events_M == 0].sum())
         sums = {
             name: sum(int(getattr(shaped.parts[part], name)) for shaped in self.shaped)
-            for name in ("users", "sessions", "events", "positives")
+            for name in ("users", "sessions", "events", "positives", "without_history")
         }
         return PartCounts(**sums, cold_positives=cold)
 

@@ -1,0 +1,205 @@
+"""What is minimised (paper 3.7.3, Eq. 10): retrieval + alpha * rank, both over the same pairs.
+
+Letters: B users, Q questions, P positives, N exposures, C negatives, D width, V candidates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from sessionrec.batch import Targets
+from sessionrec.config import Config
+from sessionrec.losses.retrieval import (
+    binary_cross_entropy,
+    gbce_calibration,
+    jagged_logsumexp,
+    mask_hits,
+    masked_score,
+    pair_scores,
+    sampled_cross_entropy,
+)
+from sessionrec.losses.samplers import Negatives, NegativeSampler, Uniform
+
+
+class SampledCrossEntropy(Config):
+    """Cross-entropy over sampled negatives."""
+
+    kind: Literal["sampled"] = "sampled"
+    """Cross-entropy over sampled negatives (Eq. 8)."""
+    negatives: Negatives = Uniform()
+    """What is drawn."""
+
+
+class FullCrossEntropy(Config):
+    """Cross-entropy over the whole catalogue."""
+
+    kind: Literal["full"] = "full"
+    """Cross-entropy over all candidates but the question's other positives; costs Q x V."""
+
+
+class Bce(Config):
+    """Binary cross-entropy, as SASRec."""
+
+    kind: Literal["bce"] = "bce"
+    """Binary cross-entropy over sampled negatives."""
+    negatives: Negatives = Uniform(number=1, shared="question")
+    """What is drawn; SASRec takes one a question."""
+
+
+class Gbce(Config):
+    """Calibrated binary cross-entropy, as gSASRec."""
+
+    kind: Literal["gbce"] = "gbce"
+    """Binary cross-entropy calibrated for the share of negatives."""
+    negatives: Negatives = Uniform()
+    """What is drawn."""
+    strength: float = Field(default=0.75, ge=0, le=1)
+    """t: 0 is plain BCE, 1 undoes all over-confidence."""
+
+
+Retrieval = Annotated[SampledCrossEntropy | FullCrossEntropy | Bce | Gbce, Field(discriminator="kind")]
+
+
+class ObjectiveConfig(Config):
+    """Retrieval loss, and the rank loss beside it."""
+
+    retrieval: Retrieval = SampledCrossEntropy()
+    """Acted-on items against items drawn at random."""
+    alpha: float = Field(default=0.2, ge=0)
+    """Weight of the rank loss: acted-on items against those only shown in the same session (paper: 0.2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossOutput:
+    """A loss and its parts; all are means over the same pairs."""
+
+    total: Tensor
+    """Scalar, retrieval + alpha * rank."""
+    retrieval: Tensor
+    """Scalar."""
+    rank: Tensor
+    """Scalar; 0 where alpha is 0 or nothing was only shown."""
+    num_pairs: int
+    """P."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """Negatives of a batch."""
+
+    items_RC: Tensor
+    """[R, C] item indices, ascending in each row; R is B, 1 or Q, as the sampler shares."""
+    log_expected_RC: Tensor | None
+    """[R, C] log of how often a row is expected to draw the item, or None if all are equally likely."""
+    row_Q: Tensor
+    """[Q] which row a question uses."""
+
+
+class Objective:
+    """Computes the loss of a batch.
+
+    Args:
+        config: Which loss.
+        train_events_V: [V] training events of candidates 1..V.
+        generator: For the negatives.
+    """
+
+    def __init__(self, config: ObjectiveConfig, train_events_V: Tensor, generator: torch.Generator) -> None:
+        self._config, self._num_candidates = config, len(train_events_V)
+        negatives = None if isinstance(config.retrieval, FullCrossEntropy) else config.retrieval.negatives
+        self.sampler = None if negatives is None else NegativeSampler(negatives, train_events_V, generator)
+
+    def draw(self, targets: Targets, num_users: int) -> Draw:
+        """The negatives of a batch; with full cross-entropy the whole catalogue, once."""
+        if self.sampler is None:
+            items, log_expected = torch.arange(1, self._num_candidates + 1)[None], None
+            rows = torch.zeros_like(targets.user_Q)
+        elif self.sampler.shared == "user":
+            items, log_expected = self.sampler.draw(num_users)
+            rows = targets.user_Q
+        elif self.sampler.shared == "batch":
+            items, log_expected = self.sampler.draw(1)
+            rows = torch.zeros_like(targets.user_Q)
+        else:
+            items, log_expected = self.sampler.draw(targets.num_questions)
+            rows = torch.arange(targets.num_questions)
+        device = targets.user_Q.device
+        return Draw(
+            items_RC=items.to(device),
+            log_expected_RC=None if log_expected is None else log_expected.to(device),
+            row_Q=rows.to(device),
+        )
+
+    def items(self, targets: Targets, draw: Draw) -> tuple[Tensor, ...]:
+        """The items whose vectors the loss needs, in the order that `loss` takes their places."""
+        exposed = [targets.negatives.values] if self._config.alpha else []
+        return (targets.positives.values, draw.items_RC, *exposed)
+
+    def loss(
+        self, query_QD: Tensor, vectors_UD: Tensor, places: tuple[Tensor, ...], targets: Targets, draw: Draw
+    ) -> LossOutput:
+        """The loss of a batch.
+
+        Args:
+            query_QD: Queries.
+            vectors_UD: Vectors of the distinct items.
+            places: Places of `items(...)` in them.
+            targets: Positives and exposures.
+            draw: Negatives.
+        """
+        question_P = _rows(targets.positives.lengths, len(targets.positives.values))
+        positive_scores = pair_scores(query_QD, vectors_UD[places[0]], question_P)
+        negative_scores = _negative_scores(query_QD, vectors_UD, places[1], draw)
+        if draw.log_expected_RC is not None:
+            # logQ: an item drawn often must not be pushed down more often.
+            negative_scores = negative_scores - draw.log_expected_RC[draw.row_Q]
+        hits = mask_hits(draw.items_RC[draw.row_Q], targets.positives.values, question_P)
+        masked = negative_scores.new_tensor(masked_score(negative_scores.dtype))
+        negative_scores = negative_scores.index_put(hits, masked)
+        retrieval = self._retrieval(positive_scores, negative_scores, question_P)
+        rank = retrieval.new_zeros(())
+        if self._config.alpha and len(targets.negatives.values):
+            question_N = _rows(targets.negatives.lengths, len(targets.negatives.values))
+            exposed = pair_scores(query_QD, vectors_UD[places[2]], question_N)
+            lse_Q = jagged_logsumexp(exposed, question_N, targets.num_questions)
+            rank = sampled_cross_entropy(positive_scores, lse_Q, question_P)
+        return LossOutput(
+            total=retrieval + self._config.alpha * rank,
+            retrieval=retrieval.detach(),
+            rank=rank.detach(),
+            num_pairs=len(positive_scores),
+        )
+
+    def _retrieval(self, positive_scores_P: Tensor, negative_scores_QC: Tensor, question_P: Tensor) -> Tensor:
+        config = self._config.retrieval
+        if isinstance(config, SampledCrossEntropy | FullCrossEntropy):
+            return sampled_cross_entropy(positive_scores_P, negative_scores_QC.logsumexp(1), question_P)
+        calibration = 1.0
+        if isinstance(config, Gbce):
+            calibration = gbce_calibration(config.negatives.number, self._num_candidates, config.strength)
+        return binary_cross_entropy(positive_scores_P, negative_scores_QC, question_P, calibration)
+
+
+def _rows(lengths_Q: Tensor, total: int) -> Tensor:
+    return torch.repeat_interleave(lengths_Q, output_size=total)
+
+
+def _negative_scores(query_QD: Tensor, vectors_UD: Tensor, places_RC: Tensor, draw: Draw) -> Tensor:
+    """[Q, C]. One matrix product if all questions share a row; else one a row, over its questions."""
+    num_rows, number = places_RC.shape
+    vectors_RCD = vectors_UD[places_RC]
+    if num_rows == 1:
+        return query_QD @ vectors_RCD[0].T
+    # Questions of a row stand together; pad them so that all rows are one batched product.
+    counts_R = torch.bincount(draw.row_Q, minlength=num_rows)
+    longest = int(counts_R.max())
+    start_R = counts_R.cumsum(0) - counts_R
+    cell_Q = draw.row_Q * longest + torch.arange(len(query_QD), device=query_QD.device) - start_R[draw.row_Q]
+    padded = query_QD.new_zeros(num_rows * longest, query_QD.shape[1]).index_copy(0, cell_Q, query_QD)
+    scores = torch.bmm(padded.view(num_rows, longest, query_QD.shape[1]), vectors_RCD.transpose(1, 2))
+    return scores.reshape(-1, number)[cell_Q]

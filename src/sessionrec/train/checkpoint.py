@@ -1,0 +1,95 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped, in formats that hold no code.
+
+A checkpoint is an artifact (written whole or not at all) with the weights and the optimizer's moments as safetensors,
+and the rest (steps, loader, random streams, best value so far) as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from sessionrec.artifacts import ArtifactWriter, read_manifest
+from sessionrec.errors import ArtifactError
+from sessionrec.train.optim import Optimizer
+
+KIND, FORMAT = "checkpoint", 1
+_WEIGHTS, _MOMENTS, _STATE = "weights.safetensors", "moments.safetensors", "state.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """Where a run stands, beside its weights and moments."""
+
+    loader: dict[str, Any]
+    """`Loader.state_dict()`."""
+    generators: dict[str, Tensor]
+    """State of each random stream by name, uint8."""
+    progress: dict[str, Any]
+    """Plain numbers and texts: epoch, step, best value, ..."""
+
+
+def save(path: Path, model: nn.Module, optimizer: Optimizer, state: RunState, described: dict[str, Any]) -> None:
+    """Write a checkpoint; the one before stays until this one is whole.
+
+    Args:
+        path: Folder.
+        model: Its weights.
+        optimizer: Its moments.
+        state: The rest of the run.
+        described: For the manifest: config, data set, ...
+    """
+    with ArtifactWriter(path, kind=KIND, format=FORMAT) as writer:
+        save_file(_plain(model.state_dict()), writer.file(_WEIGHTS))
+        save_file(_plain(optimizer.state_dict() | _named(state.generators)), writer.file(_MOMENTS))
+        tree = {"loader": state.loader, "progress": state.progress, "streams": sorted(state.generators)}
+        writer.file(_STATE).write_text(json.dumps(tree), encoding="utf-8")
+        writer.commit(described)
+
+
+def load(path: Path, model: nn.Module, optimizer: Optimizer) -> RunState:
+    """Read a checkpoint into a model and an optimizer of the same shape.
+
+    Raises:
+        ArtifactError: It is not there, or of another model.
+    """
+    manifest = read_manifest(path, kind=KIND, format=FORMAT)
+    folder = path / manifest.content
+    load_weights(folder / _WEIGHTS, model)
+    moments = load_file(folder / _MOMENTS)
+    tree = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+    generators = {name: moments.pop(f"stream.{name}") for name in tree["streams"]}
+    optimizer.load_state_dict(moments)
+    return RunState(loader=tree["loader"], generators=generators, progress=tree["progress"])
+
+
+def load_weights(file: Path, model: nn.Module) -> None:
+    """Read weights into a model.
+
+    Raises:
+        ArtifactError: A weight is missing, unknown or of another shape, such as of another catalogue.
+    """
+    found, own = load_file(file), model.state_dict()
+    for name in sorted(found.keys() | own.keys()):
+        there = list(found[name].shape) if name in found else "nothing"
+        wanted = list(own[name].shape) if name in own else "nothing"
+        if there != wanted:
+            raise ArtifactError(
+                f"{file}: weight {name!r}: expected {wanted}, found {there}; "
+                "the checkpoint belongs to another model or another catalogue"
+            )
+    model.load_state_dict(found)
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+
+
+def _named(generators: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"stream.{name}": state.to(torch.uint8) for name, state in generators.items()}
