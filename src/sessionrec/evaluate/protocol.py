@@ -1,0 +1,61 @@
+"""`EvalProtocol`: what is asked and how answers count; it travels with every number.
+
+Leave-one-session-out (paper 4.1.3): the history is all sessions before the last, the targets are the positives of the
+last. Leave-one-item-out: the same history, the target is the last of these positives; earlier items of its session are
+not seen. Which sessions are last, or late, is the split's choice and stands in the data set.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from sessionrec.config import Config
+
+
+class EvalProtocol(Config):
+    """What is asked and how answers count."""
+
+    targets: Literal["session", "last_item"] = "session"
+    """All positives of the session to predict (leave-one-session-out), or its last one (leave-one-item-out)."""
+    seen: Literal["kept", "filtered"] = "kept"
+    """Items of the history: candidates like any other, or taken out (MovieLens, Amazon); so is a target
+    among them, which is a miss."""
+    ks: tuple[int, ...] = (10, 100, 500)
+    """Lengths of the list at which metrics are taken."""
+    recall: Literal["all", "capped"] = "all"
+    """Recall divides by the number of targets, or by what a list of K can hold of them."""
+    average: Literal["macro", "micro"] = "macro"
+    """Every user counts the same, or every target does."""
+    in_session: bool = True
+    """Also rank what the session exposed: AUC and NDCG, for questions with positives and negatives."""
+    list_length: int = Field(default=10, ge=0)
+    """Length of the lists that catalogue coverage, novelty and popularity bias look at; 0 = none of them."""
+
+    @field_validator("ks", mode="before")
+    @classmethod
+    def _as_tuple(cls, ks: object) -> object:
+        return tuple(ks) if isinstance(ks, list) else ks
+
+    @field_validator("ks")
+    @classmethod
+    def _ascending(cls, ks: tuple[int, ...]) -> tuple[int, ...]:
+        if not ks or min(ks) < 1 or list(ks) != sorted(set(ks)):
+            raise ValueError("give at least one K, each 1 or more, ascending")
+        return ks
+
+    def words(self) -> dict[str, str]:
+        """The protocol as a report states it, one phrase a choice."""
+        return {
+            "targets": {
+                "session": "all positives of the session to predict (leave-one-session-out)",
+                "last_item": "the last positive of the session to predict (leave-one-item-out); "
+                "history = the sessions before it",
+            }[self.targets],
+            "candidates": "all items with a training event, never a sample; a target that is none is a miss",
+            "seen items": "kept as candidates" if self.seen == "kept" else "taken out; a target among them is a miss",
+            "ties": "count against the system: a target ranks below every equal score",
+            "recall": "hits / targets" if self.recall == "all" else "hits / min(K, targets)",
+            "average": "mean over users with a target" if self.average == "macro" else "weighted by a user's targets",
+        }
