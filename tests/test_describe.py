@@ -84,6 +84,9 @@ def test_the_summary_follows_the_rows_from_the_log_to_the_data_set(dataset: Data
     assert row(text, "test") == ["20", "20", "60", "40", "0", "%"]
     assert row(text, "users  items  interactions") == ["avg.", "length", "avg.", "positive", "length"]
     assert row(text, "20  ") == ["7", "240", "12.00", "8.00"]
+    # 80 sessions of 20 users: 4 each; 240 events and 160 positives in them.
+    assert row(text, "sessions  a user has") == ["events", "in", "one", "positives", "in", "one"]
+    assert row(text, "80  ") == ["4.00", "3.00", "2.00"]
     assert "simulated" in text
 
 

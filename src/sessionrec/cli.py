@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import shlex
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -16,8 +20,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 import sessionrec
-from sessionrec.config_text import commented
-from sessionrec.errors import ConfigError, SessionRecError
+from sessionrec.config_text import commented, to_toml
+from sessionrec.errors import SessionRecError
 
 app = typer.Typer(
     name="sessionrec",
@@ -30,6 +34,8 @@ app = typer.Typer(
 console = Console()
 errors = Console(stderr=True)
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 _STAGES = {"read": "Reading events", "sessions": "Cutting sessions", "split": "Splitting", "write": "Writing"}
 
 
@@ -39,7 +45,7 @@ def _main(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     if version:
-        console.print(sessionrec.__version__)
+        _say(sessionrec.__version__)
         raise typer.Exit
     level = logging.INFO if verbose else logging.WARNING
     handler = RichHandler(console=errors, show_path=False, omit_repeated_times=False)
@@ -61,12 +67,14 @@ def prepare(
     """
     from sessionrec import describe, pipeline
 
-    assignments = [*(overrides or []), *([f"log.path={raw}"] if raw is not None else [])]
+    # As a TOML text: a folder may be called 2024, or have quotes in its name.
+    assignments = [*(overrides or []), *([f"log.path={to_toml(raw)}"] if raw is not None else [])]
     settings = pipeline.load_data_config(config, assignments)
     with _progress() as progress:
         dataset = pipeline.prepare(settings, out, progress)
     console.print(describe.summarise(dataset))
-    console.print(f"Data set: {out}\nNext: sessionrec describe {out}   or   sessionrec report {out}", highlight=False)
+    quoted = shlex.quote(str(out))
+    _say(f"Data set: {out}", f"Next: sessionrec describe {quoted}   or   sessionrec report {quoted}")
 
 
 @app.command(name="describe")
@@ -89,9 +97,11 @@ def report(
     from sessionrec.data.dataset import Dataset
     from sessionrec.report import write_report
 
-    target = out or dataset.with_name(f"{dataset.name}-report.html")
+    # `.` and `..` have no name of their own.
+    named = dataset if dataset.name not in ("", "..") else dataset.resolve()
+    target = out or named.with_name(f"{named.name}-report.html")
     write_report(Dataset(dataset), target)
-    console.print(f"Report: {target}", highlight=False)
+    _say(f"Report: {target}")
 
 
 @app.command()
@@ -106,12 +116,12 @@ def config(
     """
     from sessionrec.pipeline import DataConfig
 
-    try:
-        text = commented(DataConfig, {"log": log, "session": session, "split": split})
-    except KeyError as error:
-        raise ConfigError(f"there is no kind {error}; `sessionrec config` names the kinds of each table") from None
-    # Plain print: the text is meant for a file, not for a terminal's width.
-    sys.stdout.write(text)
+    _say(commented(DataConfig, {"log": log, "session": session, "split": split}).rstrip())
+
+
+def _say(*lines: str) -> None:
+    """Lines as they are: a path has no markup, and a line that will be copied or piped is not wrapped."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 @contextmanager
@@ -135,17 +145,62 @@ def _progress() -> Iterator[Any]:
         yield show
 
 
-def main() -> None:
-    """Entry point: mistakes a user can mend are one line, not a traceback."""
+class _Stop(BaseException):
+    """A signal asked for the end; raised in the main thread, so that what is half-made is cleaned up on the way out."""
+
+    def __init__(self, signum: int) -> None:
+        self.status = 128 + signum
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    def stop(signum: int, _frame: object) -> NoReturn:
+        raise _Stop(signum)
+
+    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
-        app()
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def main() -> None:
+    """Entry point: mistakes a user can mend are one line, not a traceback; a stop is clean."""
+    try:
+        with _stoppable():
+            try:
+                app()
+            finally:
+                # Here, not at the interpreter's end: nobody could catch what a full disk or a closed pipe says there.
+                sys.stdout.flush()
     except SessionRecError as error:
-        errors.print(f"[red]error:[/] {_plain(error)}", highlight=False, soft_wrap=True)
-        sys.exit(2)
+        _fail(str(error), 2)
+    except (_Stop, KeyboardInterrupt) as stop:
+        errors.print("stopped; nothing half-made is left", highlight=False)
+        # All is cleaned up by now, but a thread of the engine may still be at work in Python, and the interpreter's own
+        # end would abort on it.
+        os._exit(getattr(stop, "status", 130))
+    except BrokenPipeError:
+        _drop_output()
+        sys.exit(1)
+    except OSError as error:
+        # Files are named; what has no name is the output.
+        if error.filename is not None or error.errno not in _FULL:
+            raise
+        _drop_output()
+        _fail(f"the output cannot be written: {error.strerror}; free some space or write elsewhere", 2)
 
 
-def _plain(error: Exception) -> str:
-    return escape(str(error))
+def _fail(message: str, status: int) -> NoReturn:
+    errors.print(f"[red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    sys.exit(status)
+
+
+def _drop_output() -> None:
+    """What is still buffered would be tried again at the interpreter's end, and fail aloud."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -6,18 +6,24 @@ out of range are errors that name the path, the value and what is allowed.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Sequence
+import types
+import typing
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Strict, ValidationError
 
 from sessionrec.errors import ConfigError
 
 T = TypeVar("T", bound="Config")
+
+LAX: Final = Strict(False)
+"""On a path or a tuple, `Annotated[Path, LAX]`: Python code may give text or a list. Entries of a tuple stay strict."""
 
 
 class Config(BaseModel):
@@ -53,7 +59,7 @@ def parse(kind: type[T], tree: dict[str, Any], source: str) -> T:
         # JSON mode: TOML has no tuples and no paths, and JSON's strictness is what users expect of a file.
         return kind.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(source, dict(problem)) for problem in error.errors())) from None
+        raise ConfigError("\n".join(_explain(kind, source, dict(problem)) for problem in error.errors())) from None
 
 
 def load(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
@@ -94,18 +100,72 @@ def _assign(tree: dict[str, Any], assignment: str) -> None:
         node[parts[-1]] = text
 
 
-def _explain(source: str, problem: dict[str, Any]) -> str:
-    # Tags of a union appear in pydantic's path (`log.table.user`); they are not keys of the file, but they say which
-    # variant was checked, so they stay, in brackets.
-    path = ".".join(str(part) for part in problem["loc"]) or "(top level)"
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the word most like a mistyped one, or nothing."""
+    by_lower = {known.lower(): known for known in words}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=1)
+    return f"; did you mean {by_lower[close[0]]!r}?" if close else ""
+
+
+def tables(annotation: Any) -> dict[str, type[Config]]:
+    """The config classes that a field's annotation allows, by their `kind`; none if it holds plain values."""
+    found = [member for member in _members(annotation) if isinstance(member, type) and issubclass(member, Config)]
+    return {_kind_of(one): one for one in found}
+
+
+def _kind_of(table: type[Config]) -> str:
+    field = table.model_fields.get("kind")
+    return str(field.default) if field is not None else table.__name__
+
+
+def _members(annotation: Any) -> list[Any]:
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _members(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return [one for member in typing.get_args(annotation) for one in _members(member)]
+    return [annotation]
+
+
+def _explain(root: type[Config], source: str, problem: dict[str, Any]) -> str:
+    keys, table, annotation = _locate(root, problem["loc"])
+    path = ".".join(keys) or "(top level)"
     kind, got = problem["type"], problem.get("input")
     if kind == "extra_forbidden":
-        return f"{source}: {path}: unknown key (value {got!r}). `sessionrec config` lists the keys there are"
+        there = list(table.model_fields)
+        where = f"[{'.'.join(keys[:-1])}]" if keys[:-1] else "the top level"
+        near = nearest(keys[-1], there)
+        return f"{source}: {path}: unknown key (value {got!r}){near}; the keys of {where} are {', '.join(there)}"
     if kind == "missing":
         return f"{source}: {path}: missing; it has no default"
     if kind == "union_tag_invalid":
         context = problem["ctx"]
         return f"{source}: {path}.kind: expected one of {context['expected_tags']}, got {context['tag']!r}"
     if kind == "union_tag_not_found":
-        return f"{source}: {path}.kind: missing; say which kind it is, `sessionrec config` lists them"
+        return f"{source}: {path}.kind: missing; say which kind it is: {', '.join(sorted(tables(annotation)))}"
     return f"{source}: {path}: {problem['msg']}, got {got!r}"
+
+
+def _locate(root: type[Config], loc: Sequence[str | int]) -> tuple[list[str], type[Config], Any]:
+    """Keys of the file that lead to a place in pydantic's terms, the table of the last key, and what it may hold.
+
+    Pydantic's path also names the branch of each union (`log.table.user`), which is no key of the file.
+    """
+    keys: list[str] = []
+    table: type[Config] = root
+    here: Any = root
+    for part in loc:
+        choices = tables(here)
+        if len(choices) > 1:
+            here = choices[str(part)]
+        elif choices:
+            (table,) = choices.values()
+            keys.append(str(part))
+            field = table.model_fields.get(str(part))
+            here = field.annotation if field is not None else Any
+        else:
+            holders = {typing.get_origin(one): typing.get_args(one) for one in _members(here)}
+            inside = holders.get(tuple if isinstance(part, int) else dict)
+            if inside is not None:
+                keys.append(str(part))
+                here = inside[0] if isinstance(part, int) else inside[1]
+    return keys, table, here

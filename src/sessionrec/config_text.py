@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import types
 import typing
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic_core import PydanticUndefined
 
-from sessionrec.config import Config
+from sessionrec.config import Config, nearest, tables
+from sessionrec.errors import ConfigError
 
 _WIDTH = 100
 
@@ -21,27 +23,34 @@ def commented(kind: type[Config], chosen: dict[str, str] | None = None) -> str:
     Args:
         kind: The config class.
         chosen: For a key that is a union of kinds, the `kind` to print; others are named in a comment.
+
+    Raises:
+        ConfigError: If there is no such kind.
     """
     return "\n".join(_table(kind, "", chosen or {})).strip() + "\n"
 
 
 def _table(kind: type[Config], path: str, chosen: dict[str, str]) -> list[str]:
     plain: list[str] = []
-    tables: list[str] = []
-    for name, field in kind.model_fields.items():
+    below: list[str] = []
+    for name, field in sorted(kind.model_fields.items(), key=lambda entry: entry[0] != "kind"):
         key = f"{path}.{name}" if path else name
         variants = _variants(field.annotation)
         if not variants:
             plain += _entry(name, field.annotation, field.get_default(call_default_factory=True), field.description)
             continue
         default = None if field.default in (None, PydanticUndefined) else type(field.default)
-        wanted = {_kind_of(variant): variant for variant in variants}
-        variant = wanted[chosen[key]] if key in chosen else default or variants[0]
-        tables += ["", *_comment(field.description)]
-        if len(wanted) > 1:
-            tables += _comment(f"Kinds: {', '.join(sorted(wanted))}.")
-        tables += [f"[{key}]", *_table(variant, key, chosen)]
-    return plain + tables
+        if key in chosen and chosen[key] not in variants:
+            raise ConfigError(
+                f"{key}: there is no kind {chosen[key]!r}{nearest(chosen[key], variants)}; "
+                f"the kinds are {', '.join(sorted(variants))}"
+            )
+        variant = variants[chosen[key]] if key in chosen else default or next(iter(variants.values()))
+        below += ["", *_comment(field.description)]
+        if len(variants) > 1:
+            below += _comment(f"Kinds: {', '.join(sorted(variants))}.")
+        below += [f"[{key}]", *_table(variant, key, chosen)]
+    return plain + below
 
 
 def _entry(name: str, annotation: Any, default: Any, description: str | None) -> list[str]:
@@ -63,7 +72,10 @@ def to_toml(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str | Path):
-        return json.dumps(str(value), ensure_ascii=False)
+        # JSON's quotes and escapes are TOML's, but for this one sign.
+        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, list | tuple):
         return f"[{', '.join(to_toml(entry) for entry in value)}]"
     if isinstance(value, dict):
@@ -84,22 +96,10 @@ def _comment(text: str | None) -> list[str]:
     return [*lines, line]
 
 
-def _variants(annotation: Any) -> list[type[Config]]:
-    """The config classes a key can hold; none if it holds plain values."""
-    if isinstance(annotation, type) and issubclass(annotation, Config):
-        return [annotation]
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _variants(typing.get_args(annotation)[0])
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        members = [variant for entry in typing.get_args(annotation) for variant in _variants(entry)]
-        # An optional sub-table is a plain key here: it is absent unless asked for.
-        return [] if type(None) in typing.get_args(annotation) else members
-    return []
-
-
-def _kind_of(variant: type[Config]) -> str:
-    field = variant.model_fields.get("kind")
-    return str(field.default) if field is not None else variant.__name__
+def _variants(annotation: Any) -> dict[str, type[Config]]:
+    """The config classes a key can hold, by kind; none if it holds plain values."""
+    # An optional sub-table is a plain key here: it is absent unless asked for.
+    return {} if type(None) in typing.get_args(annotation) else tables(annotation)
 
 
 def _allowed(annotation: Any) -> list[str]:

@@ -18,7 +18,7 @@ from sessionrec.data.distribution import Distribution
 from sessionrec.data.people import examples, printable, render
 from sessionrec.data.statistics import Statistics, measure
 from sessionrec.data.wording import average, count, duration, many, percent
-from sessionrec.sessions.polars_engine import Progress
+from sessionrec.progress import Progress
 
 _BLOCKS = "".join(map(chr, range(0x2581, 0x2589)))
 _MAX_PASSES = 6
@@ -37,6 +37,7 @@ def summarise(dataset: Dataset) -> RenderableType:
         _block("Rows", _ledger(dataset)),
         _block("Parts", _parts(dataset)),
         _block("Size, as the paper's Table 1", _size(dataset)),
+        _block("Sessions, on average", _sessions(dataset)),
     )
 
 
@@ -125,7 +126,7 @@ def _parts(dataset: Dataset) -> RenderableType:
         table.add_row(name, *map(count, sizes), cold)
     if not summary.users_without_training:
         return table
-    note = f"{many(summary.users_without_training, 'user')} evaluated without a training session of their own"
+    note = f"{many(summary.users_without_training, 'user')} evaluated, but too short to train on"
     return Group(table, Text(note, style="dim"))
 
 
@@ -134,6 +135,14 @@ def _size(dataset: Dataset) -> Table:
     table = _table("users", "items", "interactions", "avg. length", "avg. positive length")
     lengths = (average(_over(kept.events, kept.users)), average(_over(kept.positives, kept.users)))
     table.add_row(count(kept.users), count(kept.items), count(kept.events), *lengths)
+    return table
+
+
+def _sessions(dataset: Dataset) -> Table:
+    kept = dataset.summary.kept
+    table = _table("sessions", "a user has", "events in one", "positives in one")
+    shares = ((kept.sessions, kept.users), (kept.events, kept.sessions), (kept.positives, kept.sessions))
+    table.add_row(count(kept.sessions), *(average(_over(part, whole)) for part, whole in shares))
     return table
 
 

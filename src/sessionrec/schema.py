@@ -22,11 +22,19 @@ ACTION: Final = "action"
 SESSION: Final = "session"
 WEIGHT: Final = "weight"
 
-RESERVED: Final = frozenset({USER, ITEM, TIME_MS, ACTION, SESSION, WEIGHT})
-"""Names a context or item feature cannot take."""
-
 TITLE: Final = "title"
 """Readable name of an item in the item table; optional, never a feature."""
+
+INDEX: Final = "index"
+TRAIN_EVENTS: Final = "train_events"
+TRAIN_POSITIVES: Final = "train_positives"
+FIRST_SEEN_MS: Final = "first_seen_ms"
+"""What the catalogue of a data set says of an item, beside `item`, `title` and its features."""
+
+RESERVED: Final = frozenset(
+    {USER, ITEM, TIME_MS, ACTION, SESSION, WEIGHT, TITLE, INDEX, TRAIN_EVENTS, TRAIN_POSITIVES, FIRST_SEEN_MS}
+)
+"""Names a context or item feature cannot take."""
 
 POSITIVE: Final = 1
 """Bit 0 of `action`: the user acted positively."""

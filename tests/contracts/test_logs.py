@@ -159,6 +159,16 @@ def test_a_file_cut_short_is_named(raw: RawLog) -> None:
     assert str(raw.main) in str(caught.value)
 
 
+def test_a_text_row_with_too_few_fields_is_named(raw: RawLog) -> None:
+    if raw.main is None or raw.main.suffix in (".parquet", ".feather"):
+        pytest.skip("no text")
+    with raw.main.open("a") as file:
+        file.write("1\n")
+    with pytest.raises(LogError, match=r"expected \d+ fields as the first line has, got 1: '1'") as caught:
+        raw.config.open().events.collect()
+    assert str(raw.main) in str(caught.value)
+
+
 def _drop_column(file: Path, column: str) -> None:
     if file.suffix == ".parquet":
         pl.read_parquet(file).drop(column).write_parquet(file)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import hypothesis.strategies as st
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
 
 from sessionrec.data import layout
 from sessionrec.data.dataset import Dataset
-from sessionrec.data.writer import Storage, write_dataset
-from sessionrec.errors import ArtifactError
+from sessionrec.data.loader import Loader, Loading
+from sessionrec.data.view import View
+from sessionrec.data.writer import Storage, _Shards, dataset_writer, write_dataset
+from sessionrec.errors import ArtifactError, LogError
+from sessionrec.logs import TableConfig
 from sessionrec.logs.base import Log
 from sessionrec.logs.synthetic.planted import PlantedConfig
 from sessionrec.pipeline import DataConfig
@@ -21,8 +28,8 @@ from sessionrec.pipeline import prepare as prepare_dataset
 from sessionrec.sessions.histories import Histories
 from sessionrec.sessions.polars_engine import PolarsEngine
 from sessionrec.sessions.prepare import Preparation, prepare
-from sessionrec.sessions.rule import NativeRule
-from tests.helpers import CONTEXT, T0, Plain, Row, histories_of, log_of, plain_histories
+from sessionrec.sessions.rule import EqualTimeRule, NativeRule
+from tests.helpers import CONTEXT, T0, Plain, Row, batch_keys, histories_of, log_of, plain_histories, tree_of
 
 HOW = Preparation(session=NativeRule(), num_bins=5)
 
@@ -95,15 +102,55 @@ def test_what_is_read_is_what_was_in_memory(tmp_path: Path, as_text: bool) -> No
 
 @pytest.mark.parametrize("num_partitions", [1, 4, 64])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_memory_or_disk_partitions_and_threads_give_the_same_data_set(
+def test_memory_or_disk_partitions_and_threads_give_the_same_files_and_batches(
     tmp_path: Path, num_partitions: int, threads: int
 ) -> None:
     log = random_log(2000)
-    want = everything(write(tmp_path / "memory", log))
+    storage: dict[str, Any] = {"events_per_row_group": 150, "events_per_shard": 500}
+    one = write(tmp_path / "memory", log, **storage)
     engine = PolarsEngine(rows_in_memory=100, num_partitions=num_partitions, threads=threads, scratch=tmp_path)
-    got = everything(write(tmp_path / "disk", log, HOW.model_copy(update={"engine": engine})))
-    assert got == want
+    other = write(tmp_path / "disk", log, HOW.model_copy(update={"engine": engine}), **storage)
+    assert everything(other) == everything(one)
+    assert len(one.row_groups) > 8
+    assert other.row_groups == one.row_groups
+    assert other.digest == one.digest
+    assert other.manifest.files == one.manifest.files
+    for name in one.manifest.files:
+        ours, theirs = (data.path / data.manifest.content / name for data in (one, other))
+        assert ours.read_bytes() == theirs.read_bytes(), name
+    loading = Loading(batch_users=5, window_events=400, prefetch=0)
+    batches, again = (batch_keys(Loader(data, View(), loading, seed=1)) for data in (one, other))
+    assert len(batches) > 8
+    assert again == batches
     assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "memory"]  # the scratch folder is gone
+
+
+@given(
+    st.lists(st.integers(1, 30), min_size=1, max_size=40), st.lists(st.integers(1, 8), min_size=1), st.integers(1, 60)
+)
+def test_row_groups_do_not_show_where_the_partitions_ended(events: list[int], partitions: list[int], most: int) -> None:
+    listed = [(u, 0, 0, [(1, 1, n) for n in range(count)]) for u, count in enumerate(events)]
+    histories = histories_of(listed)
+
+    def cut(sizes: list[int]) -> list[Any]:
+        with TemporaryDirectory() as folder, dataset_writer(Path(folder) / "out") as writer:
+            with _Shards(writer, Storage(events_per_row_group=most, events_per_shard=100), []) as shards:
+                start = 0
+                for size in sizes:
+                    shards.add(histories.users(start, min(start + size, len(events))))
+                    start = min(start + size, len(events))
+                shards.finish()
+            return shards.row_groups
+
+    sizes = [size for size in partitions for _ in range(len(events))]
+    whole = cut([len(events)])
+    assert cut(sizes) == whole
+    assert sum(group["users"] for group in whole) == len(events)
+    for group, after in zip(whole, [*whole[1:], None], strict=True):
+        assert group["events"] <= most or group["users"] == 1
+        if after is not None:
+            nxt = sum(one["users"] for one in whole[: whole.index(after)])
+            assert group["events"] + events[nxt] > most  # full: the next user would not fit
 
 
 @pytest.mark.parametrize(("group", "shard"), [(1, 1), (100, 300), (10**6, 1), (300, 10**9)])
@@ -222,6 +269,67 @@ def test_a_missing_shard_is_named_when_the_data_set_is_opened(tmp_path: Path) ->
     file.unlink()
     with pytest.raises(ArtifactError, match=r"users-00001\.parquet"):
         Dataset(tmp_path)
+
+
+def test_content_replaced_while_it_was_open_says_so(tmp_path: Path) -> None:
+    dataset = write(tmp_path, random_log(1000))
+    write(tmp_path, random_log(1000, seed=2))
+    for read in READS.values():
+        with pytest.raises(ArtifactError, match="was replaced while it was open; open it again"):
+            read(dataset)
+    assert list(Dataset(tmp_path).histories())
+
+
+def all_users(dataset: Dataset) -> object:
+    return list(dataset.histories())
+
+
+READS: dict[str, Callable[[Dataset], object]] = {
+    "users-00000.parquet": all_users,
+    "items.parquet": lambda dataset: dataset.items,
+    "vocabularies.parquet": lambda dataset: dataset.vocabularies,
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_damaged_content_of_the_right_size_is_an_artifact_error(tmp_path: Path, name: str) -> None:
+    dataset = write(tmp_path, random_log(1000))
+    file = tmp_path / dataset.manifest.content / name
+    file.write_bytes(bytes(file.stat().st_size))
+    with pytest.raises(ArtifactError, match=r"damaged, cannot be read: .*; prepare it again"):
+        READS[name](dataset)
+
+
+def test_a_refused_folder_is_noticed_before_the_log_is_read(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    stages: list[object] = []
+    with pytest.raises(ArtifactError, match=r"thesis\.txt"):
+        prepare_dataset(DataConfig(log=PlantedConfig(num_users=40)), tmp_path, lambda *seen: stages.append(seen))
+    assert stages == []
+    assert tree_of(tmp_path) == ["thesis.txt"]
+
+
+def test_a_log_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "log.csv"
+    file.write_text(
+        "user,item,time\n" + "".join(f"{u},{n % 5},{1_700_000_000 + n * 100}\n" for u in range(9) for n in range(20))
+    )
+    config = DataConfig(log=TableConfig(path=file), session=EqualTimeRule())
+    out = tmp_path / "out"
+    before = prepare_dataset(config, out).manifest
+
+    def append(stage: str, done: int, of: int | None) -> None:
+        if stage == "read":
+            with file.open("a") as log:
+                log.write("1,1,1700009999\n")
+
+    for folder in (out, tmp_path / "new"):
+        with pytest.raises(LogError, match="its files changed while they were read; prepare again"):
+            prepare_dataset(config, folder, append)
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(LogError, match="its files changed"):
+        prepare_dataset(config, out, lambda stage, *_: file.unlink() if stage == "read" else None)
+    assert Dataset(out).manifest == before
 
 
 def test_a_config_makes_a_data_set_and_the_manifest_keeps_it(tmp_path: Path) -> None:

@@ -9,18 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from sessionrec.batch import Examples
 from sessionrec.data.dataset import Dataset, RowGroup
 from sessionrec.data.loader import Loader, Loading
 from sessionrec.data.view import View, look
 from sessionrec.data.writer import Storage, write_dataset
+from sessionrec.errors import EmptyDatasetError
 from sessionrec.sessions.filters import Filters
 from sessionrec.sessions.histories import Histories
 from sessionrec.sessions.prepare import Preparation, prepare
 from sessionrec.sessions.rule import NativeRule
+from sessionrec.sessions.split import GlobalTime
+from sessionrec.sessions.truncation import Truncation
 from tests.helpers import CONTEXT, T0, Row, log_of
+from tests.helpers import batch_keys as keys
 
 LOOSE = Filters(min_item_events=1, min_user_events=1, min_user_sessions=1)
 
@@ -53,21 +55,6 @@ def loader(dataset: Dataset, seed: int = 0, rank: int = 0, world_size: int = 1, 
     view = loading.pop("view", View())
     settings = {"batch_users": 7, "window_events": 600, "prefetch": 0} | loading
     return Loader(dataset, view, Loading(**settings), seed=seed, rank=rank, world_size=world_size)
-
-
-def key(batch: Examples) -> tuple[Any, ...]:
-    """All that a batch holds, comparable."""
-    inputs, targets = batch
-    tensors = [getattr(inputs, name) for name in inputs.__dataclass_fields__]
-    tensors += list(inputs.features.values())
-    tensors += [targets.user_Q, targets.num_before_Q, targets.time_ms_Q]
-    for side in (targets.positives, targets.negatives):
-        tensors += [side.values, side.offsets]
-    return tuple(tuple(t.tolist()) if torch.is_tensor(t) else t for t in tensors if not isinstance(t, dict))
-
-
-def keys(batches: Any) -> list[tuple[Any, ...]]:
-    return [key(batch) for batch in batches]
 
 
 def users(batches: Any) -> list[int]:
@@ -243,7 +230,7 @@ def no_thread_is_left() -> bool:
 def test_an_abandoned_epoch_leaves_no_thread(dataset: Dataset, prefetch: int) -> None:
     for batch in loader(dataset, prefetch=prefetch):
         assert batch.inputs.num_users
-        assert not no_thread_is_left() or prefetch > 0
+        assert not no_thread_is_left(), "there must be one to leave behind"
         break
     assert no_thread_is_left()
     iterator = iter(loader(dataset, prefetch=prefetch))
@@ -273,7 +260,7 @@ def test_an_error_while_reading_reaches_the_caller_after_the_batches_before_it(
     source = loader(dataset, prefetch=prefetch)
     with pytest.raises(OSError, match="on fire"):
         for batch in source:
-            got.append(key(batch))
+            got += keys([batch])
     assert 0 < len(got) < len(want)
     assert got == want[: len(got)]
     assert no_thread_is_left()
@@ -290,11 +277,65 @@ def test_budgets_and_ranks_that_cannot_be_are_refused(dataset: Dataset) -> None:
             loader(dataset, rank=rank, world_size=world_size)
 
 
-def test_a_part_that_nobody_has_gives_no_batches(tmp_path: Path) -> None:
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_view_without_a_question_is_an_error_once_and_not_an_endless_loop(
+    tmp_path: Path, prefetch: int, shuffle: bool
+) -> None:
     rows = [Row(user=user, item=1, time_ms=T0) for user in range(5)]
     with prepare(log_of(rows), Preparation(session=NativeRule(), filter=LOOSE)) as prepared:
         write_dataset(tmp_path, prepared, Storage(), {})
-    assert list(loader(Dataset(tmp_path))) == []
+    dataset = Dataset(tmp_path)
+    how = {"prefetch": prefetch, "shuffle": shuffle}
+    for _ in range(2):
+        with pytest.raises(EmptyDatasetError, match=r"predict with one before it in the part 'test'.*`ask_first`"):
+            list(loader(dataset, view=View(part="test"), **how))
+    # One rank says it, the others just end.
+    with pytest.raises(EmptyDatasetError):
+        list(loader(dataset, rank=0, world_size=2, **how))
+    assert list(loader(dataset, rank=1, world_size=2, **how)) == []
+    assert users(loader(dataset, view=View(part="test", ask_first=True), shuffle=False)) == [0, 1, 2, 3, 4]
+    assert no_thread_is_left()
+
+
+def test_a_loader_at_the_end_of_an_epoch_that_had_batches_is_not_empty(dataset: Dataset) -> None:
+    source = loader(dataset)
+    states = [source.state_dict() for _ in source]
+    resumed = loader(dataset)
+    resumed.load_state_dict(states[-1])
+    assert list(resumed) == []
+    assert resumed.epoch == 1
+    assert keys(resumed) == keys(source)
+
+
+def test_a_share_of_the_batches_may_be_empty(dataset: Dataset) -> None:
+    # More ranks than batches, and no repeats: the last ones have nothing to do.
+    shares = [
+        users(loader(dataset, rank=rank, world_size=3, shuffle=False, batch_users=1000, window_events=10**9))
+        for rank in range(3)
+    ]
+    assert shares[0]
+    assert shares[1:] == [[], []]
+
+
+def test_held_out_questions_under_a_cap_have_a_row_each(tmp_path: Path) -> None:
+    # Sessions 0..5 of three users; from 3 on they test, so each user has three questions.
+    rows = [Row(user=u, item=n, time_ms=T0 + n * 10_000, session=n) for u in range(3) for n in range(6)]
+    split = GlobalTime(validation_from="2024-01-01T00:00:20", test_from="2024-01-01T00:00:30")
+    with prepare(log_of(rows), Preparation(session=NativeRule(), filter=LOOSE, split=split)) as prepared:
+        write_dataset(tmp_path, prepared, Storage(), {})
+    dataset = Dataset(tmp_path)
+    whole = next(iter(loader(dataset, view=View(part="test"), shuffle=False)))
+    assert whole.inputs.user_index_B.tolist() == [0, 1, 2]
+    assert whole.targets.user_Q.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    view = View(part="test", truncation=Truncation(max_sessions=2))
+    capped = next(iter(loader(dataset, view=view, shuffle=False, batch_users=9)))
+    assert capped.inputs.user_index_B.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert capped.inputs.user_offsets.diff().tolist() == [2] * 9
+    assert capped.targets.user_Q.tolist() == list(range(9))
+    assert capped.targets.num_before_Q.tolist() == [2] * 9
+    assert capped.targets.time_ms_Q.tolist() == whole.targets.time_ms_Q.tolist()
+    assert capped.targets.positives.values.tolist() == whole.targets.positives.values.tolist()
 
 
 def test_tensors_can_be_written_to(dataset: Dataset) -> None:
@@ -305,9 +346,36 @@ def test_tensors_can_be_written_to(dataset: Dataset) -> None:
     batch.targets.time_ms_Q.add_(0)
 
 
-def test_the_state_of_another_loader_is_refused(dataset: Dataset) -> None:
+def test_the_state_of_one_rank_is_the_state_of_all(dataset: Dataset) -> None:
+    def ranks() -> list[Loader]:
+        return [loader(dataset, rank=rank, world_size=3) for rank in range(3)]
+
+    whole = [keys(one) for one in ranks()]
+    begun = ranks()
+    done = [keys(islice(one, 4)) for one in begun]
+    states = [one.state_dict() for one in begun]
+    assert states[0] == states[1] == states[2]
+    resumed = ranks()
+    for one in resumed:
+        one.load_state_dict(states[0])
+    assert [first + keys(one) for first, one in zip(done, resumed, strict=True)] == whole
+
+
+def test_the_state_of_another_loader_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     state = loader(dataset, prefetch=0).state_dict()
     loader(dataset, prefetch=3).load_state_dict(state)  # reading ahead changes no batch
-    for other in (loader(dataset, seed=1), loader(dataset, view=View(unit="event"))):
-        with pytest.raises(ValueError, match="another data set, view"):
+    rows = [Row(user=1, item=1, time_ms=T0 + n, session=n) for n in range(5)]
+    with prepare(log_of(rows), Preparation(session=NativeRule(), filter=LOOSE)) as prepared:
+        write_dataset(tmp_path, prepared, Storage(), {})
+    others = {
+        "seed": loader(dataset, seed=1),
+        "view": loader(dataset, view=View(unit="event")),
+        "batch": loader(dataset, batch_users=8),
+        "world": loader(dataset, world_size=2),
+        "data": loader(Dataset(tmp_path)),
+    }
+    for other in others.values():
+        with pytest.raises(ValueError, match="another data set, view, batch size, seed or world size"):
             other.load_state_dict(state)
+    with pytest.raises(ValueError, match="another data set"):
+        loader(dataset).load_state_dict({})

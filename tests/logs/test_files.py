@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
-from sessionrec.errors import LogError
+from sessionrec.errors import EmptyDatasetError, LogError
+from sessionrec.logs.base import Log
 from sessionrec.logs.files import FILE, find_files, find_first, require_columns, scan
+from sessionrec.sessions.rows import reading
 
 
 def test_files_come_sorted_and_once(tmp_path: Path) -> None:
@@ -68,6 +71,84 @@ def test_a_file_with_a_header_and_no_rows_does_not_turn_numbers_into_text(tmp_pa
     (tmp_path / "b.csv").write_text("user,time\n1,5\n")
     frame = scan(find_files(tmp_path))
     assert frame.collect().select("user", "time").rows() == [(1, 5)]
+
+
+def test_blank_lines_below_the_header_do_not_hide_the_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("user,time\n\n1,5\n")
+    (tmp_path / "b.csv").write_text("user,time\n2,6\n")
+    assert scan(find_files(tmp_path)).collect()["user"].drop_nulls().to_list() == [1, 2]
+
+
+def test_files_without_any_row_say_so(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("user,time\n")
+    with pytest.raises(EmptyDatasetError, match=r"a\.csv \(first of 2 files\): the log has no rows"):
+        scan(find_files(tmp_path))
+
+
+def test_a_name_with_the_signs_of_a_glob_is_a_name(tmp_path: Path) -> None:
+    for name in ("log[1].jsonl", "log[1].csv", "log[1].parquet", "log[1].feather"):
+        write(tmp_path / name)
+        assert scan([tmp_path / name]).collect().select("user", FILE).rows() == [(1, str(tmp_path / name))] * 2
+
+
+def write(file: Path) -> None:
+    table = pl.DataFrame({"user": [1, 1]})
+    match file.suffix:
+        case ".jsonl":
+            table.write_ndjson(file)
+        case ".csv":
+            table.write_csv(file)
+        case ".parquet":
+            table.write_parquet(file)
+        case _:
+            table.write_ipc(file)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+@pytest.mark.parametrize("bad", ['{"user": 3, "item"', "3", "[1]", "nonsense"])
+def test_a_line_of_json_that_is_none_is_named(tmp_path: Path, name: str, bad: str) -> None:
+    text = "\n".join(['{"user": 1}', "", '{"user": 2}', bad, '{"user": 3}']).encode()
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    with pytest.raises(LogError, match=rf"{name}, line 4 is no JSON object"):
+        read(tmp_path / name)
+
+
+def test_the_file_that_lacks_a_column_is_named_not_the_first(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("user,item\n1,2\n")
+    (tmp_path / "b.csv").write_text("users,item\n3,4\n")
+    files = find_files(tmp_path)
+    with pytest.raises(LogError, match=r"b\.csv: expected a column 'user' .* found users, item; did you mean 'users'"):
+        require_columns(scan(files), {"user": "user"}, files)
+
+
+@pytest.mark.parametrize(("mark", "shown"), [(";", "';'"), ("\t", r"'\\t'"), ("|", r"'\|'")])
+def test_another_separator_is_suggested(tmp_path: Path, mark: str, shown: str) -> None:
+    (tmp_path / "a.csv").write_text(f"user{mark}item\n1{mark}2\n")
+    with pytest.raises(LogError, match=rf"the fields look separated by {shown}: set `separator`"):
+        require_columns(scan([tmp_path / "a.csv"]), {"user": "user"}, [tmp_path / "a.csv"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("user,city\n1,K\u00f6ln\n".encode("latin-1"), "save the file as UTF-8, or set encoding = 'utf8-lossy'"),
+        ("user,city\n1,Ulm\n".encode("utf-16"), "this looks like UTF-16: save the file as UTF-8"),
+    ],
+)
+def test_another_encoding_is_told_what_to_do(tmp_path: Path, text: bytes, words: str) -> None:
+    (tmp_path / "a.csv").write_bytes(text)
+    with pytest.raises(LogError, match=words):
+        read(tmp_path / "a.csv", {"city": "city"})
+
+
+def read(file: Path, needed: dict[str, str] | None = None) -> None:
+    """To the last row, with errors as the engine tells them."""
+    frame = scan([file])
+    require_columns(frame, needed or {}, [file])
+    nothing: dict[str, Any] = {"items": None, "actions": (), "context_features": (), "item_features": ()}
+    with reading(Log(name="log", events=frame, files=(file,), has_session=False, has_weight=False, **nothing)):
+        frame.collect()
 
 
 def test_files_whose_columns_differ_are_joined_by_name(tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from sessionrec.config import parse
 from sessionrec.errors import ConfigError, LogError
 from sessionrec.logs.table import Column, ItemTable, TableConfig
+from sessionrec.pipeline import DataConfig
 from tests.raw_fixtures.table import rows, write_table
 
 
@@ -105,3 +108,96 @@ def test_the_config_of_the_docstring_parses() -> None:
     assert parse(TableConfig, tree, "test").session == ("customer", "visit")
     with pytest.raises(ConfigError, match="colour"):
         parse(TableConfig, {**tree, "colour": 1}, "test")
+
+
+def test_from_python_a_path_may_be_text_and_a_list_a_tuple(tmp_path: Path) -> None:
+    loose: dict[str, Any] = {"path": "x.csv", "session": ["a", "b"], "context": [Column(name="device")]}
+    assert TableConfig(**loose) == TableConfig(path=Path("x.csv"), session=("a", "b"), context=(Column(name="device"),))
+    tree: Any = {"kind": "table", "path": "x.csv"}
+    assert DataConfig(log=tree).log == TableConfig(path=Path("x.csv"))
+    wrong: list[dict[str, Any]] = [
+        {"path": 3},
+        {"path": ""},
+        {"path": "x.csv", "colour": 1},
+        {"path": "x.csv", "user": 1},
+    ]
+    for keys in wrong:
+        with pytest.raises(ValidationError):
+            TableConfig(**keys)
+
+
+EUROPEAN = "Kunde;Artikel;Zeit\n1;'a;b';01.03.2024 09:00\n2;'c';01.03.2024 10:00\n"
+
+
+def test_another_separator_quote_and_no_header_are_read(tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"separator": ";", "quote": "'", "time_unit": "%d.%m.%Y %H:%M"}
+    (tmp_path / "log.csv").write_text(EUROPEAN)
+    config = TableConfig(path=tmp_path / "log.csv", user="Kunde", item="Artikel", time="Zeit", **keys)
+    expected = [(1, "a;b", 1_709_283_600_000), (2, "c", 1_709_287_200_000)]
+    assert config.open().events.collect().select("user", "item", "time_ms").rows() == expected
+    (tmp_path / "log.csv").write_text(EUROPEAN.partition("\n")[2])
+    config = TableConfig(path=tmp_path / "log.csv", names=("user", "item", "time"), **keys)
+    assert config.open().events.collect().select("user", "item", "time_ms").rows() == expected
+    (tmp_path / "log.csv").write_text(EUROPEAN.replace("'", '"'))
+    config = TableConfig(path=tmp_path / "log.csv", user="Kunde", item="Artikel", time="Zeit", **keys | {"quote": ""})
+    with pytest.raises(LogError, match=r"line 2: expected 3 fields .* got 4"):
+        config.open().events.collect()
+
+
+def test_bytes_that_are_no_utf8_are_read_when_asked(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_bytes("user,item,time\n1,K\u00f6ln,1\n".encode("latin-1"))
+    config = TableConfig(path=tmp_path / "log.csv", encoding="utf8-lossy")
+    assert config.open().events.collect()["item"].to_list() == ["K\ufffdln"]
+
+
+@pytest.mark.parametrize("option", [{"separator": ";;"}, {"separator": ""}, {"separator": "\u00f8"}, {"quote": "''"}])
+def test_a_separator_or_quote_is_one_sign(option: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="must be one ASCII character, such as ';'"):
+        parse(TableConfig, {"path": "x.csv"} | option, "test")
+
+
+def test_names_that_do_not_fit_the_file_say_so(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("1,2,3\n")
+    with pytest.raises(LogError, match="give `names` as many names as the file has columns"):
+        TableConfig(path=tmp_path / "log.csv", names=("user", "item")).open()
+
+
+@pytest.mark.parametrize("of", ["", "items."])
+def test_a_type_of_a_column_that_is_not_there_is_refused(tmp_path: Path, of: str) -> None:
+    pl.DataFrame({"user": [1], "item": [7], "time": [1]}).write_csv(tmp_path / "log.csv")
+    wrong: dict[str, Any] = {"types": {"itm": "text"}}
+    items = ItemTable(path=tmp_path / "log.csv", **wrong) if of else None
+    config = TableConfig(path=tmp_path / "log.csv", items=items, **({} if of else wrong))
+    with pytest.raises(LogError, match=rf"log\.csv: `{of}types` names a column 'itm', .* did you mean 'item'\?"):
+        config.open()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("types", {"item": "text"}), ("separator", ";"), ("quote", "'"), ("encoding", "utf8-lossy"), ("names", ("a",))],
+)
+def test_an_option_of_text_files_is_refused_for_others(tmp_path: Path, option: str, value: Any) -> None:
+    pl.DataFrame({"user": [1], "item": [7], "time": [1]}).write_parquet(tmp_path / "log.parquet")
+    with pytest.raises(LogError, match=rf"log\.parquet: `{option}` is for csv, tsv.* and this is parquet; drop it"):
+        TableConfig(path=tmp_path / "log.parquet", **{option: value}).open()
+
+
+@pytest.mark.parametrize(
+    ("columns", "keys", "words"),
+    [
+        ({"user": [1.5]}, {}, "column 'user' as `user`"),
+        ({"time": [True]}, {}, "column 'time' as time"),
+        ({"gain": ["x"]}, {"weight": "gain"}, "column 'gain' as `weight`"),
+        ({"size": [1.5]}, {"context": (Column(name="size"),)}, "column 'size' as category"),
+        ({"size": [1.5]}, {"item_features": (Column(name="size"),)}, "column 'size' as category"),
+        ({"index": [1]}, {"item_features": (Column(name="index"),)}, "feature 'index': the name is reserved"),
+        ({}, {"positive": "clicked = 1"}, "`positive` = 'clicked = 1': no column 'clicked'"),
+    ],
+)
+def test_what_is_wrong_with_a_column_is_told_with_its_file(
+    tmp_path: Path, columns: dict[str, Any], keys: dict[str, Any], words: str
+) -> None:
+    pl.DataFrame({"user": [1], "item": [7], "time": [1]} | columns).write_csv(tmp_path / "log.csv")
+    with pytest.raises(LogError) as caught:
+        TableConfig(path=tmp_path / "log.csv", **keys).open()
+    assert str(caught.value).startswith(f"{tmp_path / 'log.csv'}: {words}")

@@ -1,22 +1,26 @@
 from __future__ import annotations
 
+from typing import Any
+
 import hypothesis.strategies as st
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 
+from sessionrec.hashing import hash_ids
 from sessionrec.logs.base import Log
+from sessionrec.sessions import assemble as assemble_module
 from sessionrec.sessions.assemble import Found, assemble, sort_order
 from sessionrec.sessions.histories import Histories
 from sessionrec.sessions.rule import EqualTimeRule, GapRule, NativeRule, Rule
-from tests.helpers import CONTEXT, T0, Row, log_of, plain_expected, plain_histories, plain_users, row_lists
+from tests.helpers import CONTEXT, T0, Row, log_of, plain_expected, plain_histories, plain_users, row_lists, slow_hash
 
 RULES: dict[str, Rule] = {"native": NativeRule(), "equal_time": EqualTimeRule(), "gap": GapRule(gap_s=2)}
 
 
 def assembled(log: Log, rule: Rule) -> tuple[Histories, Found]:
-    return assemble(log.events.collect(), rule, log.context_features)
+    return assemble(log.events.collect(), rule, log.context_features, log.repeats_ignore_session)
 
 
 def codes_of(values: pl.Series, codes: np.ndarray) -> list[object]:
@@ -24,10 +28,12 @@ def codes_of(values: pl.Series, codes: np.ndarray) -> list[object]:
 
 
 @pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("ignore", [False, True])
 @given(rows=row_lists())
-def test_histories_are_those_that_loops_over_the_rows_make(rule: str, rows: list[Row]) -> None:
-    histories, found = assembled(log_of(rows, context=CONTEXT, has_weight=True), RULES[rule])
-    users, repeats, merged = plain_users(rows, rule, gap_ms=2000)
+def test_histories_are_those_that_loops_over_the_rows_make(rule: str, ignore: bool, rows: list[Row]) -> None:
+    log = log_of(rows, context=CONTEXT, has_weight=True, repeats_ignore_session=ignore)
+    histories, found = assembled(log, RULES[rule])
+    users, repeats, merged = plain_users(rows, rule, gap_ms=2000, repeats_ignore_session=ignore)
     assert plain_histories(histories, found.items.to_list()) == plain_expected(users, has_weight=True)
     assert (found.exact_repeats, found.merged) == (repeats, merged)
     events = [event for visits in users.values() for visit in visits for event in visit.events]
@@ -67,22 +73,54 @@ def test_a_session_that_comes_back_is_one_session_where_it_began() -> None:
 
 
 def test_an_item_of_one_session_is_merged_into_its_first_row() -> None:
-    # Item 7 at 0 s (shown), 0 s (exact repeat, clicked), 4 s (bought): one event with the union 0 | 1 | 4.
-    # Weight: 2 + 0 (repeat) + 8 = 10. Device stays that of the first row.
-    # Session 1 has the item at a time of its own; what it has at 0 s is one more repeat.
+    # Item 7 at 0 s (shown), 0 s (exact repeat, clicked), 4 s (bought) and 4 s again: one event, the union 0 | 1 | 4.
+    # Weight: 2 + 0 (repeat) + 8 + 0 (repeat) = 10. Device stays that of the first row.
+    # Session 1 shows the item at 0 s too: another session, so another event, as a batch of requests may well have it.
     rows = [
         Row(user=1, item=7, time_ms=T0, action=0, weight=2, device="phone"),
         Row(user=1, item=7, time_ms=T0, action=1, weight=4, device="desk"),
         Row(user=1, item=7, time_ms=T0 + 4000, action=4, weight=8, device="desk"),
+        Row(user=1, item=7, time_ms=T0 + 4000, action=0, weight=16),
         Row(user=1, item=7, time_ms=T0, action=1, session=1),
         Row(user=1, item=7, time_ms=T0 + 5000, action=1, session=1),
     ]
     histories, found = assembled(log_of(rows, context=CONTEXT, has_weight=True), NativeRule())
-    assert plain_histories(histories, [7]) == [
-        (1, [(0, T0, [(7, 5, T0, 10.0)]), (0, T0 + 5000, [(7, 1, T0 + 5000, 1.0)])])
-    ]
+    assert plain_histories(histories, [7]) == [(1, [(0, T0, [(7, 5, T0, 10.0)]), (0, T0, [(7, 1, T0, 2.0)])])]
     assert codes_of(found.categories["device"], histories.features["device"]) == ["phone", None]
-    assert (found.exact_repeats, found.merged) == (2, 1)
+    assert (found.exact_repeats, found.merged) == (2, 2)
+
+
+def test_a_log_may_say_that_a_repeat_names_another_session() -> None:
+    # The first row at 0 s stays, in its own session, with the union of the actions; nothing is left of session 1 there.
+    rows = [
+        Row(user=1, item=7, time_ms=T0, action=0, weight=2, session=0),
+        Row(user=1, item=7, time_ms=T0, action=1, weight=4, session=1),
+        Row(user=1, item=8, time_ms=T0 + 1000, action=1, session=1),
+    ]
+    one, found = assembled(log_of(rows, has_weight=True), NativeRule())
+    assert plain_histories(one, found.items.to_list()) == [
+        (1, [(0, T0, [(7, 0, T0, 2.0)]), (0, T0, [(7, 1, T0, 4.0), (8, 1, T0 + 1000, 1.0)])])
+    ]
+    assert (found.exact_repeats, found.merged) == (0, 0)
+    other, found = assembled(log_of(rows, has_weight=True, repeats_ignore_session=True), NativeRule())
+    assert plain_histories(other, found.items.to_list()) == [
+        (1, [(0, T0, [(7, 1, T0, 2.0)]), (0, T0 + 1000, [(8, 1, T0 + 1000, 1.0)])])
+    ]
+    assert (found.exact_repeats, found.merged) == (1, 0)
+
+
+def test_each_user_is_hashed_once_however_many_events_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+
+    def recording(ids: pl.Series, seed: int = 0) -> Any:
+        hashed.extend(ids.to_list())
+        return hash_ids(ids, seed)
+
+    monkeypatch.setattr(assemble_module, "hash_ids", recording)
+    rows = [Row(user=f"user {n % 3}", item="i", time_ms=n) for n in range(50)]
+    histories, _ = assembled(log_of(rows), GapRule(gap_s=1))
+    assert sorted(hashed) == ["user 0", "user 1", "user 2"]
+    assert histories.user_U.to_list() == sorted(hashed, key=slow_hash)
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))

@@ -74,6 +74,7 @@ def settings(draw: st.DrawFn) -> dict[str, Any]:
         "rule": draw(st.sampled_from(["native", "equal_time"])),
         "clock": None if clock is None else (T0 + clock[0] * 1000, T0 + clock[1] * 1000),
         "max_positives": draw(st.none() | st.integers(1, 6)),
+        "ignore": draw(st.booleans()),
     }
 
 
@@ -90,7 +91,7 @@ def preparation(chosen: dict[str, Any], engine: PolarsEngine) -> Preparation:
 
 
 def expected_users(rows: list[Row], chosen: dict[str, Any]) -> Users:
-    users, _, _ = plain_users(rows, chosen["rule"])
+    users, _, _ = plain_users(rows, chosen["rule"], repeats_ignore_session=chosen["ignore"])
     users = plain_filter(users, **chosen["limits"], drop=chosen["drop"])
     users = {
         user: plain_split(plain_newest(visits, chosen["max_positives"]), chosen["clock"])
@@ -104,7 +105,7 @@ def expected_users(rows: list[Row], chosen: dict[str, Any]) -> Users:
 def test_a_data_set_is_what_loops_over_the_rows_make(
     engine: PolarsEngine, rows: list[Row], chosen: dict[str, Any]
 ) -> None:
-    log = log_of(rows, context=CONTEXT, has_weight=True)
+    log = log_of(rows, context=CONTEXT, has_weight=True, repeats_ignore_session=chosen["ignore"])
     users = expected_users(rows, chosen)
     if not users:
         with pytest.raises(EmptyDatasetError):
@@ -148,8 +149,13 @@ def test_a_data_set_is_what_loops_over_the_rows_make(
             "events": len(of_part),
             "positives": sum(event.action & 1 for event in of_part),
             "cold_positives": sum(event.action & 1 for event in of_part if trained[event.item] == 0),
+            "without_history": sum(some[0].part == number and some[0].positives > 0 for some in users.values()),
         }
-    assert summary.users_without_training == sum(all(visit.part for visit in some) for some in users.values())
+    asked = [any(visit.part == 0 and visit.positives for visit in some[1:]) for some in users.values()]
+    assert summary.users_without_training == asked.count(False)
+    assert (summary.exact_repeats, summary.merged) == plain_users(
+        rows, chosen["rule"], repeats_ignore_session=chosen["ignore"]
+    )[1:]
 
 
 def test_counts_of_what_was_dropped_add_up() -> None:
@@ -308,6 +314,25 @@ def test_edges_of_a_sample_do_not_depend_on_the_engine_sizes(monkeypatch: pytest
     assert sampled != edges_of_all
     on_disk = base.model_copy(update={"engine": PolarsEngine(rows_in_memory=10, num_partitions=16, threads=2)})
     assert made(log, on_disk)[4]["price"].edges == sampled
+
+
+def test_who_is_not_asked_for_and_who_is_not_learnt_from_is_counted() -> None:
+    # User n has n sessions: 1 has only a test; 2 a validation before it; 3 one training session, which is its first.
+    rows = [Row(user=u, item=n, time_ms=T0 + n * 1000, session=n) for u in (1, 2, 3, 4) for n in range(u)]
+    _, _, _, summary, _ = made(log_of(rows), Preparation(session=NativeRule(), filter=LOOSE))
+    assert {name: part.without_history for name, part in summary.parts.items()} == {
+        "train": 2,
+        "validation": 1,
+        "test": 1,
+    }
+    assert {name: part.sessions for name, part in summary.parts.items()} == {"train": 3, "validation": 3, "test": 4}
+    assert summary.users_without_training == 3
+    # An input-only session before the first target is history enough.
+    before = [Row(user=u, item=9, time_ms=T0 - 1000, session=99, action=0) for u in (1, 2, 3, 4)]
+    how = Preparation(session=NativeRule(), filter=LOOSE.model_copy(update={"sessions_without_positives": "input"}))
+    _, _, _, summary, _ = made(log_of([*before, *rows]), how)
+    assert all(part.without_history == 0 for part in summary.parts.values())
+    assert summary.users_without_training == 2
 
 
 def test_overlapping_native_sessions_lose_what_came_after_the_next_part_began() -> None:

@@ -97,7 +97,7 @@ def test_a_split_that_cannot_be_is_refused(keys: dict[str, object], words: str) 
         parse(Preparation, {"split": {"kind": "global_time", **keys}}, "here")
 
 
-def test_events_at_or_after_the_start_of_the_next_part_are_late() -> None:
+def test_events_at_or_after_the_start_of_a_later_held_out_session_are_late() -> None:
     # Two devices take turns: session 0 (train) runs into session 1 (validation) and session 2 (test).
     users = [
         (1, 0, 10, [(0, 1, 10), (1, 1, 19), (2, 1, 20), (3, 1, 45)]),
@@ -110,10 +110,34 @@ def test_events_at_or_after_the_start_of_the_next_part_are_late() -> None:
     assert late_events(histories_of([])).tolist() == []
 
 
+def test_training_sessions_may_overlap_each_other_but_no_held_out_target() -> None:
+    users = [
+        (1, 0, 10, [(0, 1, 10), (1, 1, 25), (2, 1, 35), (3, 1, 45)]),  # runs into all that follow
+        (1, 0, 20, [(4, 1, 20)]),
+        (1, 1, 30, [(5, 0, 30), (6, 0, 41)]),  # only shown items: input, and no limit for the first
+        (1, 1, 40, [(7, 1, 40)]),
+    ]
+    late = late_events(histories_of(users)).tolist()
+    assert late == [False, False, False, True, False, False, True, False]
+
+
+def test_an_input_of_the_same_part_is_cut_where_its_target_begins() -> None:
+    for part in (1, 2):
+        users = [(1, part, 5, [(0, 0, 5), (1, 0, 10), (2, 0, 25)]), (1, part, 10, [(3, 1, 10)])]
+        assert late_events(histories_of(users)).tolist() == [False, True, True, False]
+    training = [(1, 0, 5, [(0, 0, 5), (1, 0, 10), (2, 0, 25)]), (1, 0, 10, [(3, 1, 10)])]
+    assert late_events(histories_of(training)).tolist() == [False] * 4
+
+
+def test_of_two_sessions_that_begin_at_once_the_earlier_one_shows_nothing() -> None:
+    users = [(1, 1, 10, [(0, 1, 10), (1, 1, 12)]), (1, 2, 10, [(2, 1, 10)])]
+    assert late_events(histories_of(users)).tolist() == [True, True, False]
+
+
 def test_with_one_clock_an_input_is_late_after_the_period_of_its_target() -> None:
-    # The input-only session 5..25 is lent to the validation target at 10; what it shows from T2 = 20 on is not history.
-    users = [(1, 1, 5, [(0, 0, 5), (1, 0, 15), (2, 0, 25)]), (1, 1, 10, [(3, 1, 10)])]
-    assert late_events(histories_of(users), (8, 20)).tolist() == [False, False, True, False]
+    # The input-only session 5..25 is lent to the training target at 10; what it shows from T1 = 20 on is not history.
+    users = [(1, 0, 5, [(0, 0, 5), (1, 0, 15), (2, 0, 25)]), (1, 0, 10, [(3, 1, 10)])]
+    assert late_events(histories_of(users), (20, 30)).tolist() == [False, False, True, False]
     assert late_events(histories_of(users)).tolist() == [False] * 4
 
 
@@ -139,7 +163,11 @@ def test_each_planted_leak_is_found() -> None:
     assert "not in the order of time" in str(find_leak(disorder, None))
     for time in (30, 31):
         late = planted(1, (1, 0, 20, [(0, 1, 20), (1, 1, time)]))
-        assert "not before the start of a later one" in str(find_leak(late, None))
+        assert "not before the start of a later held-out session" in str(find_leak(late, None))
+    beside = planted(2, (1, 1, 30, [(0, 1, 30), (1, 0, 40)]))
+    assert "not before the start of a later held-out session" in str(find_leak(beside, None))
+    overlap = planted(0, (1, 0, 10, [(0, 1, 10), (1, 1, 21)]))
+    assert find_leak(overlap, None) is None  # of training sessions
     too_late = planted(4, (2, 0, 5, [(0, 1, 5), (1, 0, 25)]))
     assert find_leak(too_late, None) is None
     assert "outside the period" in str(find_leak(too_late, clock))

@@ -103,7 +103,7 @@ class Loader:
         """Go on where `state_dict` was taken.
 
         Raises:
-            ValueError: It was taken from a loader whose batches are others: another data set, view, seed or number of ranks.
+            ValueError: It was taken from a loader whose batches are others: another data set, view, seed or world size.
         """
         if state.get("order") != self._order:
             raise ValueError(

@@ -82,8 +82,7 @@ def _ask_sessions(view: View, known: Histories, part: Part, user_index_U: IntArr
     targets = np.flatnonzero(is_target_S)
     user_T = user_S[targets]
     first_T = known.user_offsets[user_T]
-    # Positions that a history may show: of positives only, a session without one has nothing to show.
-    is_shown_S = positives_S > 0 if view.events == "positives" else np.ones(known.num_sessions, np.bool_)
+    is_shown_S = _is_shown(view, positives_S)
     shown_before = offsets_from_lengths(is_shown_S)
 
     if part == Part.TRAIN or view.truncation.has_no_session_caps:
@@ -95,14 +94,16 @@ def _ask_sessions(view: View, known: Histories, part: Part, user_index_U: IntArr
         # A question's history is capped from the question on, so each has a row of its own.
         row_T, end_R = np.arange(len(targets)), targets
     user_R = user_S[end_R]
-    start_R = first_visible(view.truncation, positives_S, known.user_offsets[user_R], end_R)
-    num_before_T = shown_before[targets] - shown_before[np.minimum(start_R[row_T], targets)]
+    # Caps count what is shown: were a hidden session to take a place, they could leave a question without a history.
+    begin_R, stop_R = shown_before[known.user_offsets[user_R]], shown_before[end_R]
+    start_R = first_visible(view.truncation, positives_S[is_shown_S], begin_R, stop_R)
+    num_before_T = np.maximum(shown_before[targets] - start_R[row_T], 0)
     is_asked_T = num_before_T > 0
     if view.ask_first:
         is_asked_T |= targets == first_T
-    sessions, user_offsets = _ranges(start_R, end_R, is_shown_S)
+    shown, user_offsets = _ranges(start_R, stop_R)
     rows = replace(
-        _take_sessions(known, sessions),
+        _take_sessions(known, np.flatnonzero(is_shown_S)[shown]),
         user_U=known.user_U.gather(user_R),
         user_offsets=user_offsets,
     )
@@ -127,6 +128,7 @@ def _ask_sessions(view: View, known: Histories, part: Part, user_index_U: IntArr
 
 def _ask_events(view: View, known: Histories, user_index_U: IntArray) -> Window:
     """Item-level training: after each event the next one is asked for, if it is positive."""
+    known = known.keep_sessions(_is_shown(view, sum_by_row(known.is_positive_E(), known.session_offsets)))
     cut = truncate(known, view.truncation.model_copy(update={"max_events_per_session": None}))
     flat = one_event_a_session(_seen(view, cut))
     is_target_E = flat.is_positive_E()
@@ -150,13 +152,16 @@ def _ask_events(view: View, known: Histories, user_index_U: IntArray) -> Window:
     )
 
 
-def _ranges(start_R: IntArray, end_R: IntArray, is_shown_S: Mask) -> tuple[IntArray, IntArray]:
-    """The shown ones of the sessions `start..end` of each row, and [R + 1] the offsets that cut them into rows."""
-    lengths = end_R - start_R
+def _is_shown(view: View, positives_S: IntArray) -> Mask:
+    """[S] what a history may show: of positives only, a session without one has nothing to show."""
+    return positives_S > 0 if view.events == "positives" else np.ones(len(positives_S), np.bool_)
+
+
+def _ranges(start_R: IntArray, stop_R: IntArray) -> tuple[IntArray, IntArray]:
+    """The numbers `start..stop` of each row, and [R + 1] the offsets that cut them into rows."""
+    lengths = stop_R - start_R
     offsets = offsets_from_lengths(lengths)
-    sessions = np.repeat(start_R - offsets[:-1], lengths) + np.arange(offsets[-1])
-    is_shown = is_shown_S[sessions]
-    return sessions[is_shown], keep_elements(is_shown, offsets)
+    return np.repeat(start_R - offsets[:-1], lengths) + np.arange(offsets[-1]), offsets
 
 
 def _take_sessions(histories: Histories, sessions: IntArray) -> Histories:

@@ -22,7 +22,7 @@ from sessionrec import schema
 from sessionrec.config import Config
 from sessionrec.logs.base import Log, RawPath
 from sessionrec.logs.columns import action_mask, id_column
-from sessionrec.logs.files import find_files, require_columns, scan
+from sessionrec.logs.files import about, find_files, require_columns, scan
 
 FIRST_MS: Final = 946_684_800_000
 """2000-01-01 UTC: the made-up time of every user's first event."""
@@ -48,12 +48,13 @@ class AmazonConfig(Config):
         raw = scan(files, "csv", names=(schema.USER, schema.ITEM), separator=" ", quote=None)
         types = require_columns(raw, _RAW, files)
         position = pl.int_range(pl.len(), dtype=pl.Int64).over(schema.USER)
-        events = raw.select(
-            id_column(schema.USER, types[schema.USER], schema.USER),
-            id_column(schema.ITEM, types[schema.ITEM], schema.ITEM),
-            (FIRST_MS + position * (self.step_s * 1000)).alias(schema.TIME_MS),
-            action_mask(self.positive, {}, raw),
-        )
+        with about(files):
+            events = raw.select(
+                id_column(schema.USER, types[schema.USER], schema.USER),
+                id_column(schema.ITEM, types[schema.ITEM], schema.ITEM),
+                (FIRST_MS + position * (self.step_s * 1000)).alias(schema.TIME_MS),
+                action_mask(self.positive, {}, raw),
+            )
         return Log(
             name=f"Amazon pairs ({files[0].stem})",
             events=events,

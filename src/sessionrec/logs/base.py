@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 import polars as pl
 from pydantic import BeforeValidator
 
+from sessionrec.config import LAX
+
 
 def _named(path: object) -> object:
     # An empty text would be the current folder, and whatever lies there would be read in silence.
@@ -21,7 +23,7 @@ def _named(path: object) -> object:
     return path
 
 
-RawPath = Annotated[Path, BeforeValidator(_named)]
+RawPath = Annotated[Path, LAX, BeforeValidator(_named)]
 """Where a raw log is; never empty."""
 
 
@@ -59,6 +61,8 @@ class Log:
     """Whether `events` has a weight."""
     files: tuple[Path, ...]
     """The raw files behind it, for the fingerprint; empty for a generated log."""
+    repeats_ignore_session: bool = False
+    """Whether one event may stand in the log under two session ids, so that user, item and time alone show a repeat."""
     notes: str = ""
     """What a report must say beside the numbers, such as that the data is simulated."""
     raw: pl.LazyFrame | None = None

@@ -2,7 +2,7 @@
 
 In: a raw column's name and type. Out: a `pl.Expr` for `LazyFrame.select`. What the *types* show to be wrong is an error
 at once. What only the *values* can show (an unparsable time, an id beyond 2^63 - 1) becomes null, and the batch engine,
-which sees the rows, reports it.
+which sees the rows, reports it; but text that should be a number and is none stops the reading.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Final
 import polars as pl
 
 from sessionrec import schema
+from sessionrec.config import nearest
 from sessionrec.errors import LogError
 from sessionrec.logs.base import Feature
-from sessionrec.logs.files import FILE, nearest
+from sessionrec.logs.files import FILE
 
 _PER_MS: Final = {"us": 1_000, "ns": 1_000_000}
 # Beyond any legal time, and small enough that times 1000 stays inside int64 instead of wrapping into the legal range.
@@ -132,9 +133,20 @@ def flag(sql: str, what: str, frame: pl.LazyFrame) -> pl.Expr:
         raise LogError(f"`{what}` = {sql!r}: cannot be computed: {_first(error)}; {example}") from None
     if tried.dtype != pl.Boolean:
         raise LogError(f"`{what}` = {sql!r}: expected true or false, got {tried.dtype}; {example}")
-    if names and len(tried) != 2:
+    if _has_aggregate(expression, probe):
         raise LogError(f"`{what}` = {sql!r}: expected one value a row, got an aggregate; {example}")
     return expression.fill_null(False)
+
+
+def _has_aggregate(expression: pl.Expr, probe: pl.DataFrame) -> bool:
+    """Whether some part of an expression is one value for all rows, without being a constant."""
+    inputs = expression.meta.pop()
+    if not inputs:
+        # A leaf that is neither: `count(*)`, which names no column.
+        return not (expression.meta.is_literal() or expression.meta.is_column())
+    if expression.meta.root_names() and len(probe.select(expression)) != len(probe):
+        return True
+    return any(_has_aggregate(part, probe) for part in inputs)
 
 
 def action_mask(
@@ -176,13 +188,21 @@ def feature_column(column: str, dtype: pl.DataType, feature: Feature) -> pl.Expr
     Raises:
         LogError: If the name is reserved or the type cannot be such a feature.
     """
-    if feature.name in schema.RESERVED or feature.name in (schema.TITLE, FILE):
-        raise LogError(f"feature {feature.name!r}: the name is reserved; choose another `name` and keep it as `column`")
+    if feature.name in schema.RESERVED or feature.name == FILE:
+        taken = ", ".join(sorted(schema.RESERVED))
+        raise LogError(
+            f"feature {feature.name!r}: the name is reserved (as are {taken}); "
+            "choose another `name` and keep it as `column`"
+        )
     value = pl.col(column)
     if feature.kind == "number":
         if not (dtype.is_numeric() or dtype in (pl.Boolean, pl.String, pl.Null)):
             raise LogError(f"column {column!r} as number: expected numbers, got {dtype}; name another column")
-        return value.cast(pl.Float64, strict=False).alias(feature.name)
+        if dtype == pl.String:
+            # What is no number stops the run when the rows are read; blank text is a missing value.
+            trimmed = value.str.strip_chars()
+            value = pl.when(trimmed != "").then(trimmed)
+        return value.cast(pl.Float64).alias(feature.name)
     if dtype == pl.Boolean:
         return value.alias(feature.name)
     if dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null):

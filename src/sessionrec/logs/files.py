@@ -7,18 +7,22 @@ that is damaged inside shows itself when the table is collected.
 
 from __future__ import annotations
 
-import difflib
 import glob
 import gzip
+import json
 import logging
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 
 import polars as pl
 
-from sessionrec.errors import LogError
+from sessionrec.config import nearest
+from sessionrec.errors import EmptyDatasetError, LogError
+from sessionrec.logs.ragged import opened, whole_rows
 
 logger = logging.getLogger(__name__)
 
@@ -128,13 +132,16 @@ def scan(
         encoding: `utf8-lossy` for text files of unknown encoding: bytes that are no UTF-8 become a replacement sign.
 
     Raises:
-        LogError: If the format is unclear or a file is damaged.
+        LogError: If the format is unclear or a file is damaged. Collecting the table raises it too, at a row of a text
+            file with more or fewer fields than the header.
+        EmptyDatasetError: If no file has more than its header.
     """
-    kind = _format_of(files) if format == "auto" else format
+    kind = format_of(files, format)
     for file in files:
         _check_whole(file, kind)
     if kind in ("csv", "tsv"):
         files = _with_rows(files, has_header=names is None)
+    mark = separator or ("\t" if kind == "tsv" else ",")
 
     def read(some: Sequence[Path]) -> pl.LazyFrame:
         paths = list(some)
@@ -145,11 +152,15 @@ def scan(
         if kind == "ndjson":
             overrides = dict(types) if types else None
             return pl.scan_ndjson(
-                paths, schema_overrides=overrides, infer_schema_length=INFER_ROWS, include_file_paths=FILE
+                # It knows no `glob=False`.
+                [glob.escape(str(path)) for path in paths],
+                schema_overrides=overrides,
+                infer_schema_length=INFER_ROWS,
+                include_file_paths=FILE,
             )
-        return pl.scan_csv(
+        frame = pl.scan_csv(
             paths,
-            separator=separator or ("\t" if kind == "tsv" else ","),
+            separator=mark,
             quote_char=quote,
             encoding=encoding,
             has_header=names is None,
@@ -159,6 +170,7 @@ def scan(
             glob=False,
             include_file_paths=FILE,
         )
+        return whole_rows(frame, _schema(frame, some), some, separator=mark, quote=quote)
 
     if len({_shape_of(file, kind, has_header=names is None) for file in files}) == 1:
         frame = read(files)
@@ -171,13 +183,19 @@ def scan(
     return pl.concat([frame.select(shared) for frame in frames], how="vertical_relaxed")
 
 
-def require_columns(frame: pl.LazyFrame, needed: Mapping[str, str], files: Sequence[Path]) -> pl.Schema:
+def require_columns(
+    frame: pl.LazyFrame,
+    needed: Mapping[str, str],
+    files: Sequence[Path],
+    read: Callable[[Sequence[Path]], pl.LazyFrame] = scan,
+) -> pl.Schema:
     """Check that the columns a reader needs are there.
 
     Args:
         frame: The table.
         needed: For each config key, the column it names. A key of a reader without such an option is any words.
         files: The files behind the table, for the message.
+        read: How `frame` was made of `files`; finds the one that lacks a column that others have.
 
     Returns:
         The schema of the table.
@@ -187,23 +205,98 @@ def require_columns(frame: pl.LazyFrame, needed: Mapping[str, str], files: Seque
     """
     schema = _schema(frame, files)
     for key, column in needed.items():
-        if column not in schema:
-            there = [name for name in schema.names() if name != FILE]
-            raise LogError(
-                f"{_name(files)}: expected a column {column!r} (config key `{key}`), found {', '.join(there)}"
-                f"{nearest(column, there)}; set `{key}` to a column that exists"
-            )
+        if column in schema:
+            continue
+        lacking, there = _lacking(column, files, read) if len(files) > 1 else (files, schema.names())
+        there = [name for name in there if name != FILE]
+        raise LogError(
+            f"{_name(lacking)}: expected a column {column!r} (config key `{key}`), found {', '.join(there)}"
+            f"{nearest(column, there)}{_other_writing(there)}; set `{key}` to a column that exists"
+        )
     return schema
 
 
-def nearest(word: str, words: Sequence[str]) -> str:
-    """Return `; did you mean 'x'?` for the word most like a mistyped one, or nothing."""
-    by_lower = {known.lower(): known for known in words}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=1)
-    return f"; did you mean {by_lower[close[0]]!r}?" if close else ""
+def _lacking(
+    column: str, files: Sequence[Path], read: Callable[[Sequence[Path]], pl.LazyFrame]
+) -> tuple[Sequence[Path], list[str]]:
+    """The first file without a column, and the columns it has."""
+    for file in files:
+        # A file with a header alone takes no part in the table.
+        with suppress(EmptyDatasetError):
+            names = _schema(read([file]), [file]).names()
+            if column not in names:
+                return [file], names
+    return files, _schema(read(files), files).names()
 
 
-def _format_of(files: Sequence[Path]) -> Format:
+def _other_writing(columns: Sequence[str]) -> str:
+    if any("\0" in column for column in columns):
+        return "; this looks like UTF-16: save the file as UTF-8"
+    found = next((mark for mark in (";", "\t", "|") if len(columns) == 1 and mark in columns[0]), None)
+    return f"; the fields look separated by {found!r}: set `separator`" if found else ""
+
+
+@contextmanager
+def about(files: Sequence[Path]) -> Iterator[None]:
+    """Where columns are turned into ours: what is wrong with one is told with the file it stands in."""
+    try:
+        yield
+    except LogError as error:
+        raise LogError(f"{_name(files)}: {error}") from None
+
+
+def cure(files: Sequence[Path], trouble: str) -> str:
+    """What to do about what the engine says of a file that cannot be read.
+
+    Args:
+        files: The files it was reading.
+        trouble: Its words.
+    """
+    if "conversion from" in trouble:
+        return "mend these values, or leave them empty; empty means unknown"
+    if "utf-8" in trouble.lower() or "utf8" in trouble.lower():
+        return "save the file as UTF-8, or set encoding = 'utf8-lossy'"
+    if "new_columns" in trouble:
+        return "give `names` as many names as the file has columns"
+    broken = next((place for file in files if (place := _broken_json(file))), None)
+    if broken is not None:
+        return f"{broken} is no JSON object: mend or remove it"
+    if "malformed" in trouble:
+        return "mend the quotes, or set `quote` to the quote character there is, '' for none"
+    if "parse" in trouble:
+        return "a column of a text file changes its type on the way: name its type under log.types, such as 'text'"
+    return "fetch the file again"
+
+
+def _broken_json(file: Path) -> str | None:
+    """Place of the first line of an NDJSON file that is none; None for other files. Reads the file, slowly."""
+    try:
+        with opened(file) as stream:
+            for number, line in enumerate(stream, start=1):
+                if number == 1 and not line.lstrip().startswith(b"{"):
+                    return None
+                if line.strip() and not _is_object(line):
+                    return f"{file}, line {number}"
+    except (OSError, EOFError, zlib.error):
+        return None
+    return None
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def format_of(files: Sequence[Path], format: Format = "auto") -> Format:
+    """The format of files that must have one: what the config says, or what their suffixes say.
+
+    Raises:
+        LogError: If a suffix is unknown, or the files have several formats.
+    """
+    if format != "auto":
+        return format
     formats = {file: _SUFFIXES.get(Path(file.name.removesuffix(".gz")).suffix.lower()) for file in files}
     unknown = next((file for file, kind in formats.items() if kind is None), None)
     if unknown is not None:
@@ -232,13 +325,17 @@ def _with_rows(files: Sequence[Path], *, has_header: bool) -> Sequence[Path]:
     # A file with a header and no rows would make polars infer text for every column of all files.
     if not has_header:
         return files
-    return [file for file in files if len(_first_lines(file)) > 1] or files[:1]
+    lines = {file: len(_first_lines(file)) for file in files}
+    if set(lines.values()) == {1}:
+        raise EmptyDatasetError(f"{_name(files)}: the log has no rows, only the line with the names of its columns")
+    return [file for file in files if lines[file] > 1] or files[:1]
 
 
 def _first_lines(file: Path) -> list[bytes]:
+    """The first two lines that are not blank."""
     try:
-        with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as stream:
-            return [line for line in (stream.readline(), stream.readline()) if line.strip()]
+        with opened(file) as stream:
+            return list(islice((line for line in stream if line.strip()), 2))
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise LogError(f"{file}: expected gzip, got {error}; fetch it again or drop the suffix .gz") from None
 
@@ -258,7 +355,7 @@ def _schema(frame: pl.LazyFrame, files: Sequence[Path]) -> pl.Schema:
         return frame.collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
         first = str(error).splitlines()[0]
-        raise LogError(f"{_name(files)}: expected a readable table, got: {first}; fetch the file again") from None
+        raise LogError(f"{_name(files)}: expected a readable table, got: {first}; {cure(files, first)}") from None
 
 
 def _name(files: Sequence[Path]) -> str:

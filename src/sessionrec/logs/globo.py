@@ -20,7 +20,7 @@ from sessionrec import schema
 from sessionrec.config import Config
 from sessionrec.logs.base import Feature, Log, RawPath
 from sessionrec.logs.columns import action_mask, feature_column, id_column, time_ms
-from sessionrec.logs.files import find_first, require_columns, scan
+from sessionrec.logs.files import about, find_first, require_columns, scan
 
 _CONTEXT: Final = {
     "environment": "click_environment",
@@ -57,14 +57,18 @@ class GloboConfig(Config):
         raw = scan(files)
         types = require_columns(raw, {name: name for name in (*_RAW.values(), *_CONTEXT.values())}, files)
         context = tuple(Feature(name=name, kind="category") for name in _CONTEXT)
-        events = raw.select(
-            id_column(_RAW[schema.USER], types[_RAW[schema.USER]], schema.USER),
-            id_column(_RAW[schema.ITEM], types[_RAW[schema.ITEM]], schema.ITEM),
-            time_ms(_RAW[schema.TIME_MS], types[_RAW[schema.TIME_MS]], "ms"),
-            action_mask(self.positive, self.actions, raw),
-            id_column(_RAW[schema.SESSION], types[_RAW[schema.SESSION]], schema.SESSION),
-            *(feature_column(_CONTEXT[feature.name], types[_CONTEXT[feature.name]], feature) for feature in context),
-        )
+        with about(files):
+            events = raw.select(
+                id_column(_RAW[schema.USER], types[_RAW[schema.USER]], schema.USER),
+                id_column(_RAW[schema.ITEM], types[_RAW[schema.ITEM]], schema.ITEM),
+                time_ms(_RAW[schema.TIME_MS], types[_RAW[schema.TIME_MS]], "ms"),
+                action_mask(self.positive, self.actions, raw),
+                id_column(_RAW[schema.SESSION], types[_RAW[schema.SESSION]], schema.SESSION),
+                *(
+                    feature_column(_CONTEXT[feature.name], types[_CONTEXT[feature.name]], feature)
+                    for feature in context
+                ),
+            )
         return Log(
             name="Globo.com news clicks",
             events=events,

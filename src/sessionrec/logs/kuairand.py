@@ -39,7 +39,7 @@ from sessionrec.config import Config
 from sessionrec.errors import LogError
 from sessionrec.logs.base import Feature, Log, RawPath
 from sessionrec.logs.columns import action_mask, feature_column, id_column, time_ms
-from sessionrec.logs.files import find_files, find_first, require_columns, scan
+from sessionrec.logs.files import about, find_files, find_first, require_columns, scan
 
 _DAY_MS: Final = 86_400_000
 _RAW: Final = {
@@ -93,14 +93,15 @@ class KuairandConfig(Config):
         files = find_first(self.path, logs, [f"data/{name}" for name in logs], splits)
         raw = scan(files)
         types = require_columns(raw, {name: name for name in (*_RAW.values(), "tab")}, files)
-        events = raw.select(
-            id_column("user_id", types["user_id"], schema.USER),
-            id_column("video_id", types["video_id"], schema.ITEM),
-            time_ms("time_ms", types["time_ms"], "ms"),
-            action_mask(self.positive, self.actions, raw),
-            id_column("date", types["date"], schema.SESSION),
-            feature_column("tab", types["tab"], _CONTEXT[0]),
-        )
+        with about(files):
+            events = raw.select(
+                id_column("user_id", types["user_id"], schema.USER),
+                id_column("video_id", types["video_id"], schema.ITEM),
+                time_ms("time_ms", types["time_ms"], "ms"),
+                action_mask(self.positive, self.actions, raw),
+                id_column("date", types["date"], schema.SESSION),
+                feature_column("tab", types["tab"], _CONTEXT[0]),
+            )
         if self.prefix:
             lists = find_files(files[0].parent, "user_sequences.parquet")
             files = (*files, *lists)
@@ -114,6 +115,8 @@ class KuairandConfig(Config):
             context_features=_CONTEXT,
             item_features=item_features,
             has_session=True,
+            # Repeated rows round to different hours, and so to different dates.
+            repeats_ignore_session=True,
             has_weight=False,
             files=(*files, *item_files),
             notes="With a prefix of watched lists: its times are made up." if self.prefix else "",
@@ -165,8 +168,9 @@ def _items(folder: Path) -> tuple[pl.LazyFrame | None, tuple[Feature, ...], tupl
     raw = scan(files, "csv", types={"tag": pl.String, "music_type": pl.Float64, "video_duration": pl.Float64})
     types = require_columns(raw, {name: name for name in ("video_id", *_ITEM_FEATURES)}, files)
     first_tag = raw.with_columns(pl.col("tag").str.split(",").list.first())
-    items = first_tag.select(
-        id_column("video_id", types["video_id"], schema.ITEM),
-        *(feature_column(column, types[column], feature) for column, feature in _ITEM_FEATURES.items()),
-    )
+    with about(files):
+        items = first_tag.select(
+            id_column("video_id", types["video_id"], schema.ITEM),
+            *(feature_column(column, types[column], feature) for column, feature in _ITEM_FEATURES.items()),
+        )
     return items.unique(schema.ITEM, keep="first", maintain_order=True), tuple(_ITEM_FEATURES.values()), files

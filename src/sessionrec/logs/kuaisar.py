@@ -29,7 +29,7 @@ from sessionrec.config import Config
 from sessionrec.errors import LogError
 from sessionrec.logs.base import Feature, Log, RawPath
 from sessionrec.logs.columns import action_mask, feature_column, id_column, time_ms
-from sessionrec.logs.files import find_first, require_columns, scan
+from sessionrec.logs.files import about, find_first, require_columns, scan
 
 _ITEM_FEATURES: Final = tuple(
     Feature(name=name, kind="category")
@@ -152,14 +152,15 @@ class KuaisarConfig(Config):
         actions = part.actions if self.actions is None else self.actions
         context = tuple(Feature(name=name, kind="category") for name in part.context)
         session = part.raw.get(schema.SESSION)
-        columns = [
-            id_column("user_id", types["user_id"], schema.USER),
-            id_column("item_id", types["item_id"], schema.ITEM),
-            time_ms(part.raw[schema.TIME_MS], types[part.raw[schema.TIME_MS]], "ms"),
-            action_mask(part.positive if self.positive is None else self.positive, actions, raw),
-            *([id_column(session, types[session], schema.SESSION)] if session else []),
-            *(feature_column(feature.name, types[feature.name], feature) for feature in context),
-        ]
+        with about(files):
+            columns = [
+                id_column("user_id", types["user_id"], schema.USER),
+                id_column("item_id", types["item_id"], schema.ITEM),
+                time_ms(part.raw[schema.TIME_MS], types[part.raw[schema.TIME_MS]], "ms"),
+                action_mask(part.positive if self.positive is None else self.positive, actions, raw),
+                *([id_column(session, types[session], schema.SESSION)] if session else []),
+                *(feature_column(feature.name, types[feature.name], feature) for feature in context),
+            ]
         items, item_features, item_files = _items(files[0].with_name("item_features.csv"))
         return Log(
             name=f"KuaiSAR {self.part}",

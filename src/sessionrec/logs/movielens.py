@@ -33,7 +33,7 @@ from sessionrec.config import Config
 from sessionrec.errors import LogError
 from sessionrec.logs.base import Feature, Log, RawPath
 from sessionrec.logs.columns import action_mask, id_column, time_ms
-from sessionrec.logs.files import FILE, find_first, require_columns, scan
+from sessionrec.logs.files import FILE, about, find_first, require_columns, scan
 
 Layout = Literal["auto", "data", "dat", "csv", "inter"]
 
@@ -79,12 +79,13 @@ class MovielensConfig(Config):
         layout = _layout_of(files[0]) if self.layout == "auto" else self.layout
         raw = _ratings(files, layout)
         types = require_columns(raw, {name: name for name in _RATINGS}, files)
-        events = raw.select(
-            id_column("user", types["user"], schema.USER),
-            id_column("item", types["item"], schema.ITEM),
-            time_ms("timestamp", types["timestamp"], "s"),
-            action_mask(self.positive, self.actions, raw),
-        )
+        with about(files):
+            events = raw.select(
+                id_column("user", types["user"], schema.USER),
+                id_column("item", types["item"], schema.ITEM),
+                time_ms("timestamp", types["timestamp"], "s"),
+                action_mask(self.positive, self.actions, raw),
+            )
         films = _films_file(files[0], layout)
         return Log(
             name=f"MovieLens ({files[0].name})",

@@ -24,7 +24,7 @@ from sessionrec.config import Config
 from sessionrec.errors import LogError
 from sessionrec.logs.base import Feature, Log, RawPath
 from sessionrec.logs.columns import action_mask, feature_column, id_column, time_ms
-from sessionrec.logs.files import find_files, require_columns, scan
+from sessionrec.logs.files import about, find_files, require_columns, scan
 
 _RAW: Final = {
     schema.USER: "user_id",
@@ -48,8 +48,6 @@ class RecflowConfig(Config):
     """Which reader."""
     path: RawPath
     """The folder with `realshow` in it, `realshow` itself, or one daily file."""
-    stage: Literal["realshow"] = "realshow"
-    """Folder to read. Only what was shown can be acted on, so the earlier stages are not offered."""
     positive: str = "effective_view = 1"
     """SQL condition of a positive event over the raw columns; a stricter one is `long_view = 1 OR "like" = 1`."""
     actions: dict[str, str] = {
@@ -81,19 +79,21 @@ class RecflowConfig(Config):
         raw = scan(files, "ipc")
         needed = [*_RAW.values(), *(feature.name for feature in _ITEM_FEATURES)]
         types = require_columns(raw, {name: name for name in needed}, files)
-        events = raw.select(
-            id_column("user_id", types["user_id"], schema.USER),
-            id_column("video_id", types["video_id"], schema.ITEM),
-            time_ms("request_timestamp", types["request_timestamp"], "ms"),
-            action_mask(self.positive, self.actions, raw),
-            id_column("request_id", types["request_id"], schema.SESSION),
-        )
+        with about(files):
+            events = raw.select(
+                id_column("user_id", types["user_id"], schema.USER),
+                id_column("video_id", types["video_id"], schema.ITEM),
+                time_ms("request_timestamp", types["request_timestamp"], "ms"),
+                action_mask(self.positive, self.actions, raw),
+                id_column("request_id", types["request_id"], schema.SESSION),
+            )
         # Features stand in the rows of the log. Grouping them here would hold every video of the raw log in memory
         # (half a kilobyte each); the catalogue takes the first row of those that are kept.
-        items = raw.select(
-            id_column("video_id", types["video_id"], schema.ITEM),
-            *(feature_column(feature.name, types[feature.name], feature) for feature in _ITEM_FEATURES),
-        )
+        with about(files):
+            items = raw.select(
+                id_column("video_id", types["video_id"], schema.ITEM),
+                *(feature_column(feature.name, types[feature.name], feature) for feature in _ITEM_FEATURES),
+            )
         return Log(
             name="RecFlow",
             events=events,
@@ -109,7 +109,7 @@ class RecflowConfig(Config):
         )
 
     def _files(self) -> tuple[Path, ...]:
-        found = find_files(self.path, f"{self.stage}/*.feather", "*.feather")
+        found = find_files(self.path, "realshow/*.feather", "*.feather")
         if self.from_date is None and self.to_date is None:
             return found
         first, last = self.from_date or datetime.date.min, self.to_date or datetime.date.max

@@ -22,21 +22,34 @@ and an id column that turns into text later stops the run: set `types` for such 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import polars as pl
+from pydantic import AfterValidator
 
 from sessionrec import schema
-from sessionrec.config import Config
+from sessionrec.config import LAX, Config, nearest
 from sessionrec.errors import LogError
 from sessionrec.logs.base import Feature, Log, RawPath
 from sessionrec.logs.columns import action_mask, feature_column, id_column, joint_id, time_ms, weight_column
-from sessionrec.logs.files import Format, find_files, require_columns, scan
+from sessionrec.logs.files import FILE, Format, about, find_files, format_of, require_columns, scan
 
 TypeName = Literal["int", "float", "text"]
 
+_Read = Callable[[Sequence[Path]], pl.LazyFrame]
+
+_SEPARATED: Final = ("csv", "tsv")
+# Which formats an option is for.
+_OPTIONS: Final[dict[str, tuple[str, ...]]] = {
+    "separator": _SEPARATED,
+    "quote": _SEPARATED,
+    "encoding": _SEPARATED,
+    "names": _SEPARATED,
+    "types": (*_SEPARATED, "ndjson"),
+}
 _TYPES: Final[dict[str, type[pl.DataType]]] = {"int": pl.Int64, "float": pl.Float64, "text": pl.String}
 
 
@@ -61,32 +74,51 @@ class Column(Config):
         return Feature(name=self.name, kind=self.kind)
 
 
-class ItemTable(Config):
-    """A second file with one row an item; of repeated items the first row counts."""
-
-    path: RawPath
-    """File, folder or glob."""
-    format: Format = "auto"
-    """`csv`, `tsv`, `ndjson`, `parquet` or `ipc`; `auto` goes by the suffix."""
-    item: str = "item"
-    """Column of the item id."""
-    title: str | None = None
-    """Column of the readable name."""
-    features: tuple[Column, ...] = ()
-    """Item features."""
-    types: dict[str, TypeName] = {}
-    """Types of columns of a text file, over what is guessed."""
+def _one_sign(text: str) -> str:
+    if len(text) != 1 or not text.isascii():
+        raise ValueError("must be one ASCII character, such as ';'")
+    return text
 
 
-class TableConfig(Config):
-    """A log in a table of your own, one row an event."""
+def _one_sign_or_none(text: str) -> str:
+    return text and _one_sign(text)
 
-    kind: Literal["table"] = "table"
-    """Which reader."""
+
+class _Files(Config):
+    """Files with a table in them, and how they are written."""
+
     path: RawPath
     """File, folder or glob; the files are read in the order of their names."""
     format: Format = "auto"
     """`csv`, `tsv`, `ndjson`, `parquet` or `ipc`; `auto` goes by the suffix."""
+    separator: Annotated[str, AfterValidator(_one_sign)] | None = None
+    """Of a CSV or TSV file: what stands between fields, such as `;`; none = the comma of `csv`, the tab of `tsv`."""
+    quote: Annotated[str, AfterValidator(_one_sign_or_none)] = '"'
+    """Of a CSV or TSV file: quote character; empty = quotes are ordinary text."""
+    encoding: Literal["utf8", "utf8-lossy"] = "utf8"
+    """Of a CSV or TSV file: `utf8-lossy` puts a replacement sign for what is no UTF-8, so two names can become one."""
+    names: Annotated[tuple[str, ...], LAX] = ()
+    """Column names of CSV or TSV files without a header line."""
+    types: dict[str, TypeName] = {}
+    """Types of columns of a text file, over what is guessed; `text` keeps leading zeros of ids."""
+
+
+class ItemTable(_Files):
+    """A second file with one row an item; of repeated items the first row counts."""
+
+    item: str = "item"
+    """Column of the item id."""
+    title: str | None = None
+    """Column of the readable name."""
+    features: Annotated[tuple[Column, ...], LAX] = ()
+    """Item features."""
+
+
+class TableConfig(_Files):
+    """A log in a table of your own, one row an event."""
+
+    kind: Literal["table"] = "table"
+    """Which reader."""
     user: str = "user"
     """Column of the user id: integers or text."""
     item: str = "item"
@@ -98,52 +130,54 @@ class TableConfig(Config):
     dates and datetimes need none."""
     zone: str = "UTC"
     """IANA time zone of times that carry none."""
-    session: str | tuple[str, ...] | None = None
+    session: str | Annotated[tuple[str, ...], LAX] | None = None
     """Column of the session id, or several columns that make the id together; none = sessions come from a rule."""
     positive: str = "true"
     """SQL condition of a positive event over the raw columns."""
     actions: dict[str, str] = {}
     """Name and SQL condition of further actions."""
     weight: str | None = None
-    """Column of a weight."""
-    context: tuple[Column, ...] = ()
+    """Column of a weight, finite and not negative; 0 = the event counts for nothing where weights count."""
+    context: Annotated[tuple[Column, ...], LAX] = ()
     """Features of the event."""
-    item_features: tuple[Column, ...] = ()
+    item_features: Annotated[tuple[Column, ...], LAX] = ()
     """Features of the item that stand in the log itself; the item's first value that is not missing counts."""
     items: ItemTable | None = None
     """A second table with the items."""
-    types: dict[str, TypeName] = {}
-    """Types of columns of a text file, over what is guessed; `text` keeps leading zeros of ids."""
 
     def open(self) -> Log:
         """Describe the log; reads headers and the first rows only."""
-        files = find_files(self.path)
-        raw = scan(files, self.format, types=_types(self.types))
-        types = require_columns(raw, self._needed(), files)
+        files, read, raw = _scan(self, "")
+        types = require_columns(raw, self._needed(), files, read)
         session = (self.session,) if isinstance(self.session, str) else self.session or ()
-        events = raw.select(
-            id_column(self.user, types[self.user], schema.USER),
-            id_column(self.item, types[self.item], schema.ITEM),
-            time_ms(self.time, types[self.time], self.time_unit, zone=self.zone),
-            action_mask(self.positive, self.actions, raw),
-            *_session(session, types),
-            *([] if self.weight is None else [weight_column(self.weight, types[self.weight])]),
-            *(feature_column(one.source, types[one.source], one.feature) for one in self.context),
-        )
-        items, item_features, item_files = self._items(raw, types)
+        context = _distinct(self.context, "context")
+        with about(files):
+            events = raw.select(
+                id_column(self.user, types[self.user], schema.USER),
+                id_column(self.item, types[self.item], schema.ITEM),
+                time_ms(self.time, types[self.time], self.time_unit, zone=self.zone),
+                action_mask(self.positive, self.actions, raw),
+                *_session(session, types),
+                *([] if self.weight is None else [weight_column(self.weight, types[self.weight])]),
+                *(feature_column(one.source, types[one.source], one.feature) for one in self.context),
+            )
+            from_log = self._items_of_the_log(raw, types)
+        items, item_features, item_files = self._items(from_log, events.collect_schema()[schema.ITEM])
         raw_columns = {schema.USER: self.user, schema.ITEM: self.item, schema.TIME_MS: self.time}
+        raw_columns |= {schema.SESSION: session[0]} if len(session) == 1 else {}
+        raw_columns |= {} if self.weight is None else {schema.WEIGHT: self.weight}
         return Log(
             name=self.path.name,
             events=events,
             items=items,
             actions=tuple(self.actions),
-            context_features=_distinct(self.context, "context"),
+            context_features=context,
             item_features=item_features,
             has_session=bool(session),
             has_weight=self.weight is not None,
             files=(*files, *item_files),
             raw=raw,
-            raw_columns={**raw_columns, schema.SESSION: session[0]} if len(session) == 1 else raw_columns,
+            raw_columns=raw_columns,
         )
 
     def _needed(self) -> dict[str, str]:
@@ -158,20 +192,22 @@ class TableConfig(Config):
             **{f"item_features[{number}].column": one.source for number, one in enumerate(self.item_features)},
         }
 
-    def _items(
-        self, raw: pl.LazyFrame, types: pl.Schema
-    ) -> tuple[pl.LazyFrame | None, tuple[Feature, ...], tuple[Path, ...]]:
+    def _items_of_the_log(self, raw: pl.LazyFrame, types: pl.Schema) -> pl.LazyFrame | None:
+        if not self.item_features:
+            return None
         key = id_column(self.item, types[self.item], schema.ITEM)
-        from_log = None
-        if self.item_features:
-            columns = [feature_column(one.source, types[one.source], one.feature) for one in self.item_features]
-            first = pl.exclude(schema.ITEM).drop_nulls().first()
-            from_log = raw.select(key, *columns).group_by(schema.ITEM, maintain_order=True).agg(first)
+        columns = [feature_column(one.source, types[one.source], one.feature) for one in self.item_features]
+        first = pl.exclude(schema.ITEM).drop_nulls().first()
+        return raw.select(key, *columns).group_by(schema.ITEM, maintain_order=True).agg(first)
+
+    def _items(
+        self, from_log: pl.LazyFrame | None, expected: pl.DataType
+    ) -> tuple[pl.LazyFrame | None, tuple[Feature, ...], tuple[Path, ...]]:
         if self.items is None:
             return from_log, _distinct(self.item_features, "item_features"), ()
         table, files = _item_table(self.items)
         features = _distinct((*self.items.features, *self.item_features), "items.features and item_features")
-        expected, got = raw.select(key).collect_schema()[schema.ITEM], table.collect_schema()[schema.ITEM]
+        got = table.collect_schema()[schema.ITEM]
         if expected != got:
             raise LogError(
                 f"{files[0]}: expected item ids of the log's type {expected}, got {got}; set `types` or `items.types` "
@@ -192,17 +228,17 @@ def _session(columns: tuple[str, ...], types: pl.Schema) -> list[pl.Expr]:
 
 
 def _item_table(config: ItemTable) -> tuple[pl.LazyFrame, tuple[Path, ...]]:
-    files = find_files(config.path)
-    raw = scan(files, config.format, types=_types(config.types))
+    files, read, raw = _scan(config, "items.")
     needed = {"items.item": config.item}
     needed |= {} if config.title is None else {"items.title": config.title}
     needed |= {f"items.features[{number}].column": one.source for number, one in enumerate(config.features)}
-    types = require_columns(raw, needed, files)
-    table = raw.select(
-        id_column(config.item, types[config.item], schema.ITEM),
-        *([] if config.title is None else [pl.col(config.title).cast(pl.String).alias(schema.TITLE)]),
-        *(feature_column(one.source, types[one.source], one.feature) for one in config.features),
-    )
+    types = require_columns(raw, needed, files, read)
+    with about(files):
+        table = raw.select(
+            id_column(config.item, types[config.item], schema.ITEM),
+            *([] if config.title is None else [pl.col(config.title).cast(pl.String).alias(schema.TITLE)]),
+            *(feature_column(one.source, types[one.source], one.feature) for one in config.features),
+        )
     return table.unique(schema.ITEM, keep="first", maintain_order=True), files
 
 
@@ -214,5 +250,32 @@ def _distinct(columns: tuple[Column, ...], key: str) -> tuple[Feature, ...]:
     return tuple(one.feature for one in columns)
 
 
-def _types(names: Mapping[str, TypeName]) -> dict[str, type[pl.DataType]]:
-    return {column: _TYPES[name] for column, name in names.items()}
+def _scan(config: _Files, key: str) -> tuple[tuple[Path, ...], _Read, pl.LazyFrame]:
+    """The files of a config, how they are read, and their rows; `key` leads to the config, such as `items.`."""
+    files = find_files(config.path)
+    kind = format_of(files, config.format)
+    plain: dict[str, Any] = {name: _Files.model_fields[name].default for name in _OPTIONS}
+    useless = [name for name in _OPTIONS if kind not in _OPTIONS[name] and getattr(config, name) != plain[name]]
+    if useless:
+        raise LogError(
+            f"{files[0]}: `{key}{useless[0]}` is for {', '.join(_OPTIONS[useless[0]])}, and this is {kind}; drop it"
+            + (", and store the column as the type it should have" if useless[0] == "types" else "")
+        )
+    read = partial(
+        scan,
+        format=kind,
+        types={column: _TYPES[name] for column, name in config.types.items()},
+        names=config.names or None,
+        separator=config.separator,
+        quote=config.quote or None,
+        encoding=config.encoding,
+    )
+    raw = read(files)
+    there = [name for name in raw.collect_schema() if name != FILE]
+    unknown = next((column for column in config.types if column not in there), None)
+    if unknown is not None:
+        raise LogError(
+            f"{files[0]}: `{key}types` names a column {unknown!r}, found {', '.join(there)}{nearest(unknown, there)}; "
+            "name one that exists, or drop it"
+        )
+    return files, read, raw

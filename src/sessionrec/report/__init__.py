@@ -10,7 +10,7 @@ from typing import Final
 
 from sessionrec.data.dataset import Dataset
 from sessionrec.errors import MissingExtraError
-from sessionrec.sessions.polars_engine import Progress
+from sessionrec.progress import Progress
 
 _EXTRA: Final = frozenset({"jinja2", "markupsafe", "matplotlib"})
 

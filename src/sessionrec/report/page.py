@@ -20,9 +20,9 @@ from sessionrec.data.distribution import Distribution
 from sessionrec.data.people import examples, printable
 from sessionrec.data.statistics import Statistics, measure
 from sessionrec.errors import ArtifactError
+from sessionrec.progress import Progress
 from sessionrec.report import plots
 from sessionrec.report.toml import to_toml
-from sessionrec.sessions.polars_engine import Progress
 
 _NUM_PEOPLE: Final = 3
 _NUM_VALUES: Final = 4

@@ -26,7 +26,8 @@ Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
 _USERS = "users.parquet"
-_OPTIONAL = ("weight_E",)
+_OFFSETS = ("user_offsets", "session_offsets")
+_COLUMNS = ("session_time_ms_S", "part_S", "item_E", "action_E", "time_ms_E", "weight_E")
 
 _HEADER = threading.Lock()
 """`np.load` reads its header by `ast.parse`, which fails now and then in two threads at once, seen on CPython 3.11.7
@@ -153,34 +154,20 @@ class Histories:
             return offsets_from_lengths(np.concatenate([np.diff(getattr(part, name)) for part in parts]))
 
         first = parts[0]
-        return Histories(
+        columns = [name for name in _COLUMNS if getattr(first, name) is not None]
+        arrays: dict[str, Any] = {name: values(name) for name in columns} | {name: offsets(name) for name in _OFFSETS}
+        return replace(
+            first,
             user_U=pl.concat([part.user_U for part in parts]),
-            user_offsets=offsets("user_offsets"),
-            session_time_ms_S=values("session_time_ms_S"),
-            part_S=values("part_S"),
-            session_offsets=offsets("session_offsets"),
-            item_E=values("item_E"),
-            action_E=values("action_E"),
-            time_ms_E=values("time_ms_E"),
-            weight_E=None if first.weight_E is None else values("weight_E"),
             features={name: np.concatenate([part.features[name] for part in parts]) for name in first.features},
+            **arrays,
         )
 
     def save(self, folder: Path) -> None:
         """Write to a folder of plain arrays, for a step that does not fit in memory; not the dataset's format."""
         folder.mkdir(parents=True, exist_ok=True)
         self.user_U.rename("user").to_frame().write_parquet(folder / _USERS, compression="uncompressed")
-        for name in (
-            "user_offsets",
-            "session_time_ms_S",
-            "part_S",
-            "session_offsets",
-            "item_E",
-            "action_E",
-            "time_ms_E",
-        ):
-            np.save(folder / f"{name}.npy", getattr(self, name))
-        for name in _OPTIONAL:
+        for name in (*_OFFSETS, *_COLUMNS):
             if getattr(self, name) is not None:
                 np.save(folder / f"{name}.npy", getattr(self, name))
         for number, values in enumerate(self.features.values()):
@@ -199,15 +186,10 @@ class Histories:
                 return np.load(file, mmap_mode=mode, allow_pickle=False)  # type: ignore[no-any-return]
 
         names = json.loads((folder / "features.json").read_text(encoding="utf-8"))
+        arrays: dict[str, Any] = {name: mapped(name) for name in (*_OFFSETS, *_COLUMNS) if name != "weight_E"}
         return Histories(
             user_U=pl.read_parquet(folder / _USERS).to_series(),
-            user_offsets=mapped("user_offsets"),
-            session_time_ms_S=mapped("session_time_ms_S"),
-            part_S=mapped("part_S"),
-            session_offsets=mapped("session_offsets"),
-            item_E=mapped("item_E"),
-            action_E=mapped("action_E"),
-            time_ms_E=mapped("time_ms_E"),
             weight_E=mapped("weight_E") if (folder / "weight_E.npy").exists() else None,
             features={name: mapped(f"feature-{number}") for number, name in enumerate(names)},
+            **arrays,
         )

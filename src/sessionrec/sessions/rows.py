@@ -10,8 +10,8 @@ import polars as pl
 
 from sessionrec.errors import LogError
 from sessionrec.logs.base import Log
-from sessionrec.logs.files import FILE
-from sessionrec.schema import ACTION, ITEM, MAX_TIME_MS, MIN_TIME_MS, SESSION, TIME_MS, USER
+from sessionrec.logs.files import FILE, cure
+from sessionrec.schema import ACTION, ITEM, MAX_TIME_MS, MIN_TIME_MS, POSITIVE, SESSION, TIME_MS, USER, WEIGHT
 
 _ID_COLUMNS = (USER, ITEM, SESSION)
 
@@ -25,15 +25,12 @@ def reading(log: Log) -> Iterator[None]:
         files = str(log.files[0]) if log.files else log.name
         if len(log.files) > 1:
             files += f" or one of {len(log.files) - 1} more"
-        what = str(error).splitlines()[0]
-        cure = "fetch the file again"
-        if "parse" in what:
-            cure = "a column of a text file changes its type on the way: name its type under log.types, such as 'text'"
-        raise LogError(f"{files}: cannot be read: {what}; {cure}") from error
+        what = next(iter(str(error).splitlines()), type(error).__name__)
+        raise LogError(f"{files}: cannot be read: {what}; {cure(log.files, what)}") from error
 
 
 def check_rows(log: Log, batch: pl.DataFrame, first_row: int) -> None:
-    """Raise `LogError` at the first row without user, item, session id or a plausible time.
+    """Raise `LogError` at the first row without user, item, session id, a plausible time or weight.
 
     Args:
         log: Where the batch comes from.
@@ -43,6 +40,10 @@ def check_rows(log: Log, batch: pl.DataFrame, first_row: int) -> None:
     for column in (*_ID_COLUMNS, TIME_MS):
         if column in batch.columns and batch[column].null_count():
             _complain(log, batch, first_row, pl.col(column).is_null(), column)
+    if WEIGHT in batch.columns:
+        is_good = (pl.col(WEIGHT).is_finite() & (pl.col(WEIGHT) >= 0)).fill_null(False)
+        if not batch.select(is_good.all()).item():
+            _complain(log, batch, first_row, ~is_good, WEIGHT)
     time_ms = batch[TIME_MS]
     earliest, latest = time_ms.min(), time_ms.max()
     if earliest is None or latest is None:
@@ -53,7 +54,7 @@ def check_rows(log: Log, batch: pl.DataFrame, first_row: int) -> None:
 
 def count_positives(batch: pl.DataFrame) -> int:
     """Number of positive events."""
-    return int(np.count_nonzero(batch[ACTION].to_numpy() & 1))
+    return int(np.count_nonzero(batch[ACTION].to_numpy() & POSITIVE))
 
 
 def _complain(log: Log, batch: pl.DataFrame, first_row: int, is_bad: pl.Expr, column: str) -> None:
@@ -68,12 +69,16 @@ def _complain(log: Log, batch: pl.DataFrame, first_row: int, is_bad: pl.Expr, co
     more = f" (and {len(bad) - 1} more of {len(batch)} rows read together)" if len(bad) > 1 else ""
     if column == TIME_MS:
         raise LogError(f"{log.name}: {place}{more}: {_time_trouble(name, value, ours)}")
-    what = "a 64-bit integer or text" if value is not None else "a value, found none"
-    raise LogError(
-        f"{log.name}: {place}{more}: column {name!r} ({column}) must hold {what}"
-        + (f", got {value!r}" if value is not None else "")
-        + "; drop such rows from the log first"
-    )
+    got = "found none" if value is None else f"got {value!r}"
+    what, mend = "a value", "drop such rows from the log first"
+    if column == WEIGHT:
+        what, mend = "a finite number, 0 or more", "mend such rows, or drop them from the log first"
+    elif value is not None:
+        what, mend = (
+            "a 64-bit integer or text",
+            f"read the column as text: types = {{ {name} = 'text' }}, or store it so",
+        )
+    raise LogError(f"{log.name}: {place}{more}: column {name!r} ({column}) must hold {what}, {got}; {mend}")
 
 
 def _raw_row(raw: pl.LazyFrame, column: str, row: int) -> tuple[str, int, object]:

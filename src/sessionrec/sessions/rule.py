@@ -108,8 +108,8 @@ class GapRule(Config):
 
     kind: Literal["gap"] = "gap"
     """A pause ends the session."""
-    gap_s: float = Field(default=1800.0, gt=0)
-    """Longest pause inside a session, seconds."""
+    gap_s: float = Field(default=1800.0, gt=0, le=100 * 366 * 86_400)
+    """Longest pause inside a session, seconds; at most 100 years."""
 
     @property
     def needs_session(self) -> bool:
@@ -134,8 +134,8 @@ class WindowRule(Config):
 
     kind: Literal["window"] = "window"
     """A window of the local clock, such as the calendar day."""
-    length_s: int = Field(default=86_400, gt=0)
-    """Length of a window, seconds; windows are counted from local midnight of 1970-01-01."""
+    length_s: int = Field(default=86_400, gt=0, le=366 * 86_400)
+    """Length of a window, seconds, at most 366 days; windows are counted from local midnight of 1970-01-01."""
     zone: str = "UTC"
     """IANA time zone whose clock counts, for example `Asia/Shanghai`."""
 

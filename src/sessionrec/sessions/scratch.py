@@ -20,7 +20,7 @@ from sessionrec.hashing import hash_ids
 from sessionrec.schema import USER
 from sessionrec.sessions.vocabulary import encode
 
-_PREFIX, _LOCK = "sessionrec-", "lock"
+_PREFIX, _LOCK = "sessionrec-", ".sessionrec-scratch"
 
 
 @contextmanager
@@ -37,8 +37,10 @@ def scratch_folder(parent: Path | None) -> Iterator[Path]:
     with writing(where):
         _sweep(where)
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=where))
-        lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+        lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # Held before it has the name that a sweep looks for, so that no other process takes the folder for a dead one.
+        (folder / "lock").rename(folder / _LOCK)
     try:
         yield folder
     finally:
