@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from torch import Tensor
 
 from sessionrec.batch import Targets
+from sessionrec.data.loader import collate
+from sessionrec.data.view import View, look
 from sessionrec.losses.objective import (
     Bce,
     Draw,
@@ -23,6 +27,10 @@ from sessionrec.losses.objective import (
     SampledCrossEntropy,
 )
 from sessionrec.losses.samplers import Popular, Uniform
+from sessionrec.sessions.assemble import assemble
+from sessionrec.sessions.rule import NativeRule
+from sessionrec.sessions.split import Part
+from tests.helpers import T0, Row, log_of
 from tests.losses.helpers import score, softmax_loss, targets_of
 
 V, D = 12, 3
@@ -138,7 +146,6 @@ def test_gradients_are_right(retrieval: Any) -> None:
 def test_any_questions_equal_loops(
     user_Q: list[int], positives: list[set[int]], shown: list[set[int]], shared: Any, draws: Any, number: int
 ) -> None:
-    """As many users as questions, but not one each, used to be scored against other users' negatives."""
     count = len(user_Q)
     targets = targets_of(
         user_Q,
@@ -156,6 +163,18 @@ def test_any_questions_equal_loops(
     assert float(found.rank) == pytest.approx(rank, abs=1e-9)
     (grad,) = torch.autograd.grad(found.total, query_QD)
     assert torch.isfinite(grad).all()
+
+
+@pytest.mark.parametrize("user_Q", [[0, 0, 0], [0, 2, 2], [1, 1, 2], [0, 1, 2]])
+def test_as_many_users_as_questions_but_not_one_each(user_Q: list[int]) -> None:
+    """Question 1 used to be scored against the negatives of user 1, whoever asked it, and masked by its own user's."""
+    targets = targets_of(user_Q, [[1], [2, 3], [4]])
+    config = ObjectiveConfig(retrieval=SampledCrossEntropy(negatives=Uniform(number=4)))
+    objective = Objective(config, EVENTS, torch.Generator().manual_seed(3))
+    query_QD, vectors_VD = random_weights(3)
+    draw = objective.draw(targets, 3)
+    expected, _ = brute(config, targets, draw, query_QD, vectors_VD)
+    assert float(loss_of(objective, targets, draw, query_QD, vectors_VD).retrieval) == pytest.approx(expected, abs=1e-9)
 
 
 def test_sampled_is_full_when_the_negatives_are_the_catalogue() -> None:
@@ -212,6 +231,19 @@ def test_both_parts_are_divided_by_all_pairs() -> None:
     assert float(found.retrieval) == pytest.approx(retrieval, abs=1e-12)
     assert float(found.rank) == pytest.approx(rank, abs=1e-12)
     assert float(found.total) == pytest.approx(retrieval + 0.5 * rank, abs=1e-12)
+
+
+def test_an_item_shown_and_acted_on_in_one_session_is_no_exposure() -> None:
+    """Its two rows of the log become one event before a question is made, so the loss need not look again."""
+    first = [Row(user=1, item=item, time_ms=T0, session=0) for item in (1, 2)]
+    rows = [(5, 0), (5, 1), (6, 0), (7, 1), (7, 0), (8, 0)]
+    second = [Row(user=1, item=item, time_ms=T0 + 1, session=1, action=action) for item, action in rows]
+    histories, found = assemble(log_of([*first, *second]).events.collect(), NativeRule(), ())
+    histories = replace(histories, part_S=np.full_like(histories.part_S, Part.TRAIN))
+    targets = collate(look(View(), histories, np.arange(1)), np.arange(1)).targets
+    items = found.items.to_list()
+    assert [items[item] for item in targets.positives.values.tolist()] == [5, 7]
+    assert [items[item] for item in targets.negatives.values.tolist()] == [6, 8]
 
 
 @pytest.mark.parametrize("shown", [[[], [], []], [[5], [], []]], ids=["none", "some"])

@@ -13,7 +13,7 @@ from sessionrec.model.sequence import sequence_of
 from tests.model import reference
 from tests.model.helpers import a_user, batch_of, shake
 
-WIDTH, LONGEST = 6, 9
+WIDTH, LONGEST = 6, 13
 USERS = [a_user(1, 9), a_user(2, 1), a_user(3, 5)]
 
 

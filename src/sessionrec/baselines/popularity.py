@@ -12,8 +12,8 @@ import torch
 
 from sessionrec.batch import Examples
 from sessionrec.data.dataset import Dataset
+from sessionrec.schema import TRAIN_POSITIVES
 from sessionrec.scoring import Block
-from sessionrec.sessions.catalogue import TRAIN_POSITIVES
 
 
 class Popularity:

@@ -15,9 +15,8 @@ import torch
 from sessionrec.batch import Examples
 from sessionrec.data.dataset import Dataset
 from sessionrec.jagged import IntArray, offsets_from_lengths, row_of_element, take_rows
-from sessionrec.schema import POSITIVE
+from sessionrec.schema import POSITIVE, TRAIN_POSITIVES
 from sessionrec.scoring import Block
-from sessionrec.sessions.catalogue import TRAIN_POSITIVES
 
 DECAYS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0)
 """Decays a session to choose from."""

@@ -13,15 +13,10 @@ import polars as pl
 
 from sessionrec.jagged import IntArray
 from sessionrec.logs.base import Feature, Log
-from sessionrec.schema import ITEM, TITLE
+from sessionrec.schema import FIRST_SEEN_MS, INDEX, ITEM, TITLE, TRAIN_EVENTS, TRAIN_POSITIVES
 from sessionrec.sessions.bins import fit_edges, to_bins
 from sessionrec.sessions.rows import reading
 from sessionrec.sessions.vocabulary import Codes, Vocabulary, encode, number, unite
-
-INDEX = "index"
-TRAIN_EVENTS = "train_events"
-TRAIN_POSITIVES = "train_positives"
-FIRST_SEEN_MS = "first_seen_ms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,12 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
 from pydantic import Field, field_validator
 
-from sessionrec.config import Config
+from sessionrec.config import LAX, Config
 from sessionrec.errors import EmptyDatasetError, LogError
 from sessionrec.logs.base import Log
 from sessionrec.progress import Progress
@@ -46,7 +46,7 @@ class PolarsEngine(Config):
     """Partitions of a longer log, a power of two; memory falls with their number."""
     threads: int = Field(default=0, ge=0)
     """Partitions worked on at once; 0 = one a core. Memory grows with it."""
-    scratch: Path | None = None
+    scratch: Annotated[Path | None, LAX] = None
     """Folder for the partitions, about 60 bytes an event; None = the system's folder for temporary files."""
 
     @field_validator("num_partitions")
