@@ -109,38 +109,31 @@ def _users_by_hash(users: pl.Series) -> tuple[pl.Series, Codes]:
 
 
 def sort_order(user_E: Codes, time_ms_E: IntArray) -> IntArray:
-    """[E] row numbers by user, then time, then row: a stable sort, but on one packed 64-bit key.
+    """[E] row numbers by user, then time, then row: two plain sorts, the less significant key first.
 
-    NumPy sorts plain int64 with vector instructions, several times as fast as any stable or multi-key sort; rows of
-    equal key are put right by a second such sort over (rank of the key, row).
+    NumPy sorts plain int64 with vector instructions, about five times as fast as it finds the order of int64 values. So
+    each step packs its key and the row into one word and sorts that; the row in it makes the step stable.
     """
     num_events = len(user_E)
     if num_events == 0:
         return np.zeros(0, np.int64)
-    start = int(time_ms_E.min())
-    span = int(time_ms_E.max()) - start + 1
-    if (int(user_E.max()) + 1) * span >= 1 << 63:
-        return np.lexsort((time_ms_E, user_E))
-    key = user_E.astype(np.int64)
-    key *= span
-    key += time_ms_E
-    key -= start
-    if np.all(key[1:] >= key[:-1]):
-        return np.arange(num_events)
-    order = np.argsort(key)
-    key = key[order]
-    is_new = np.empty(num_events, np.bool_)
-    is_new[0] = True
-    np.not_equal(key[1:], key[:-1], out=is_new[1:])
-    if is_new.all():
-        return order
     bits = num_events.bit_length()
-    packed = np.cumsum(is_new, dtype=np.int64)
-    packed <<= bits
-    packed |= order
-    packed.sort()
-    packed &= (1 << bits) - 1
-    return packed
+    start = int(time_ms_E.min())
+    if (int(time_ms_E.max()) - start).bit_length() + bits > 63 or int(user_E.max()).bit_length() + bits > 63:
+        return np.lexsort((time_ms_E, user_E))
+    by_time = _stable_order(time_ms_E - start, bits)
+    return by_time[_stable_order(user_E[by_time].astype(np.int64), bits)]
+
+
+def _stable_order(key_E: IntArray, bits: int) -> IntArray:
+    """[E] places by key, then place; `bits` hold a place. `key_E` is used up."""
+    if np.all(key_E[1:] >= key_E[:-1]):
+        return np.arange(len(key_E))
+    key_E <<= bits
+    key_E |= np.arange(len(key_E))
+    key_E.sort()
+    key_E &= (1 << bits) - 1
+    return key_E
 
 
 def _moments(columns: dict[str, Array]) -> IntArray:
