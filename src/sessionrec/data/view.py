@@ -29,8 +29,9 @@ class View(Config):
     events: Literal["all", "positives"] = "all"
     """Inputs: all events, or only positive ones."""
     truncation: Truncation = Truncation()
-    """Caps on the history, by whole sessions for both units. Training on events, the last session is inputs too, so it
-    counts towards the caps; training on sessions it is only asked for."""
+    """Caps on the history, by whole sessions for both units; only sessions with something to show count. Held out, each
+    question has its own; in training a user's history is capped once, for sessions before the last question, for
+    events (whose last session is input too) from the end."""
     ask_first: bool = False
     """Also ask for a user's very first session, before which nothing is known; the model needs a start token."""
 

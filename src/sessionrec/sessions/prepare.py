@@ -73,7 +73,7 @@ class Summary:
     straddling_sessions: int
     """Sessions across a border of the split, or without a later target of their user."""
     late_events: int
-    """Events of an earlier part that came after the start of a later one (overlapping sessions)."""
+    """Events at or after the start of a later held-out session of their user (overlapping sessions)."""
     kept: Counts
     """The data set."""
     parts: dict[str, PartCounts]
