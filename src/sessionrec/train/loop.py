@@ -153,7 +153,7 @@ class Trainer:
             users = examples.inputs.user_index_B[:5].tolist()
             raise TrainingError(
                 f"step {self._optimizer.step_number + 1} of epoch {self._loader.epoch + 1}: the loss is "
-                f"{float(output.total)} (retrieval {float(output.retrieval)}, rank {float(output.rank)}) on the batch "
+                f"{output.total.item()} (retrieval {output.retrieval.item()}, rank {output.rank.item()}) on the batch "
                 f"of users {users}...; lower the learning rate, or set `clip_norm`"
             )
         output.total.backward()  # type: ignore[no-untyped-call]
@@ -162,9 +162,9 @@ class Trainer:
 
     def _add(self, output: LossOutput, examples: Examples) -> None:
         pairs = output.num_pairs
-        self._sums["total"] += float(output.total) * pairs
-        self._sums["retrieval"] += float(output.retrieval) * pairs
-        self._sums["rank"] += float(output.rank) * pairs
+        self._sums["total"] += output.total.item() * pairs
+        self._sums["retrieval"] += output.retrieval.item() * pairs
+        self._sums["rank"] += output.rank.item() * pairs
         self._sums["pairs"] += pairs
         self._sums["events"] += examples.inputs.num_events
 
