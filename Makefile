@@ -58,6 +58,7 @@ format: setup
 bench: setup
 	@$(BIN)/python -m benchmarks.prepare_recflow
 	@$(BIN)/python -m benchmarks.loader bench-data/recflow-23m-data
+	@$(BIN)/python -m benchmarks.index --items 100000
 ifdef SESSIONREC_RAW
 	@test -f .venv-rectools/.ready || { $(PYTHON) -m venv .venv-rectools && .venv-rectools/bin/pip install --quiet torch==2.13.0 'rectools[torch]==0.19.0' pyarrow==25.0.1 && touch .venv-rectools/.ready; }
 	@$(BIN)/python -m benchmarks.prepare_globo --raw $(SESSIONREC_RAW)/globo_news

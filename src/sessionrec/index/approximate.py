@@ -10,6 +10,7 @@ Letters: Q queries, C answers a query, F rows fetched a query, D width, N items.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +29,7 @@ from sessionrec.schema import NO_ITEM
 _QUERIES = 1024
 _SLACK = 256
 _GROWTH = 4
+_MEASURED = 250_000
 
 
 class Engine(Source, Protocol):
@@ -70,11 +72,14 @@ class ApproximateIndex:
         config: What it was built by.
         holdings: The items.
         engine: Their vectors in a structure, rows in the order of the holdings.
-        exact_below: A question that not more items may answer is scanned.
+        exact_below: A search that no more items than this may answer is a scan. A scan's cost grows with the allowed
+            items, that of a structure as the allowed get rarer, so in a great catalogue the border lies higher: it is
+            for `_MEASURED` items and grows with the square root of their number.
     """
 
     def __init__(self, config: Config, holdings: Holdings, engine: Engine, exact_below: int) -> None:
-        self._config, self._holdings, self._engine, self._exact_below = config, holdings, engine, exact_below
+        self._config, self._holdings, self._engine = config, holdings, engine
+        self._scanned = exact_below * max(1.0, math.sqrt(holdings.num_items / _MEASURED))
 
     @property
     def config(self) -> Config:
@@ -110,7 +115,7 @@ class ApproximateIndex:
         excluded = self._holdings.excluded(exclude, len(queries))
         num_allowed = self._holdings.num_items if rows_R is None else len(rows_R)
         # Half of the items and more are found sooner by looking at all.
-        if num_allowed <= max(self._exact_below, 2 * k):
+        if num_allowed <= max(self._scanned, 2 * k):
             rows_QC, scores_QC = scan(queries, self._engine, k, rows_R=rows_R, excluded=excluded)
             return to_answer(self._holdings, rows_QC, scores_QC)
         is_allowed_N = None

@@ -37,12 +37,12 @@ class IvfConfig(Config):
     """Lists around centres."""
     lists: int | None = Field(default=None, ge=1)
     """Number of lists; `2 * sqrt(items)` if not given."""
-    probe_share: float = Field(default=0.125, gt=0, le=1)
+    probe_share: float = Field(default=0.25, gt=0, le=1)
     """Share of the lists that a search looks through. More: better and slower; 1 is exact."""
     training_vectors: int = Field(default=64, ge=1)
     """Vectors a list, drawn by the seed, from which the centres are made."""
     exact_below: int = Field(default=20_000, ge=0)
-    """A search that no more items than this may answer looks at all of them."""
+    """A search that no more items than this may answer looks at all of them; more in catalogues above 250,000."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the centres. The same seed and number of threads give the same lists."""
     num_threads: int | None = Field(default=None, ge=1)
