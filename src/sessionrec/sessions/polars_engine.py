@@ -2,7 +2,7 @@
 
 A log of up to `rows_in_memory` events is one partition in memory. A longer one is cut by the users' hash into
 partitions on disk, each worked on alone. Memory then holds a few partitions, the tables of items, and some bytes an
-event, a session and a user for the filters: 7 GB at 229 million events. The result is the same either way: partitions
+event, a session and a user for the filters: 6.4 GB at 229 million events. The result is the same either way: partitions
 are ranges of the hash, and users stand in its order.
 """
 

@@ -88,7 +88,7 @@ class Trainer:
     ) -> None:
         self.model, self._loader, self._objective, self._optimizer = model, loader, objective, optimizer
         self._config, self._validate, self._folder, self._described = config, validate, folder, described
-        self._sums = {"total": 0.0, "retrieval": 0.0, "rank": 0.0, "pairs": 0.0, "events": 0.0}
+        self._sums = {"total": 0.0, "retrieval": 0.0, "rank": 0.0, "pairs": 0.0}
         self._best_value, self._best_epoch = -math.inf, 0
 
     def resume(self) -> bool:
@@ -125,7 +125,7 @@ class Trainer:
             output = self._step(examples)
             events += examples.inputs.num_events
             progress(f"epoch {epoch + 1}", self._optimizer.step_number, None)
-            self._add(output, examples)
+            self._add(output)
             every = self._config.checkpoint_steps
             if is_interrupted():
                 return False
@@ -160,13 +160,12 @@ class Trainer:
         self._optimizer.step()
         return output
 
-    def _add(self, output: LossOutput, examples: Examples) -> None:
+    def _add(self, output: LossOutput) -> None:
         pairs = output.num_pairs
         self._sums["total"] += output.total.item() * pairs
         self._sums["retrieval"] += output.retrieval.item() * pairs
         self._sums["rank"] += output.rank.item() * pairs
         self._sums["pairs"] += pairs
-        self._sums["events"] += examples.inputs.num_events
 
     def _has_patience_run_out(self) -> bool:
         return self._loader.epoch - self._best_epoch >= self._config.patience

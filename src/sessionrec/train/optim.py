@@ -108,13 +108,10 @@ class Optimizer:
         model: Its parameters.
         tables: Those with sparse gradients.
         config: Rates.
-        num_steps: Length of the run, for the schedule; None = constant after the warm-up.
     """
 
-    def __init__(
-        self, model: nn.Module, tables: Iterable[nn.Parameter], config: OptimConfig, num_steps: int | None = None
-    ) -> None:
-        self._config, self._num_steps = config, num_steps
+    def __init__(self, model: nn.Module, tables: Iterable[nn.Parameter], config: OptimConfig) -> None:
+        self._config = config
         self.rows = RowAdam(tables, config)
         sparse = {id(table) for table in self.rows.tables}
         dense = [parameter for parameter in model.parameters() if id(parameter) not in sparse]
