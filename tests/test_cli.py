@@ -106,7 +106,7 @@ def test_paths_are_printed_as_they_are_on_one_line(
     printed = capsys.readouterr().out.splitlines()
     assert printed[-2:] == [
         f"Data set: {out}",
-        f"Next: sessionrec describe '{out}'   or   sessionrec report '{out}'",
+        f"Next: sessionrec describe '{out}'   or   sessionrec fit '{out}' --out RUN",
     ]
 
 

@@ -28,6 +28,7 @@ import pytest
 from rich.console import Console
 
 from sessionrec import cli
+from sessionrec.cli import screen
 from sessionrec.config import parse
 from sessionrec.pipeline import DataConfig
 
@@ -115,8 +116,8 @@ def run_console(block: Block, where: str, monkeypatch: pytest.MonkeyPatch) -> No
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the README's files, and a terminal of a fixed width."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "console", Console(width=100))
-    monkeypatch.setattr(cli, "errors", Console(width=100, stderr=True))
+    monkeypatch.setattr(screen, "console", Console(width=100))
+    monkeypatch.setattr(screen, "errors", Console(width=100, stderr=True))
     for block in blocks(README):
         if block.file:
             (tmp_path / block.file).write_text(block.text, encoding="utf-8")

@@ -6,7 +6,6 @@ import re
 import sys
 import tomllib
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from sessionrec.report import write_report
 from sessionrec.report.toml import to_toml
 from sessionrec.sessions.prepare import Preparation, prepare
 from tests.helpers import T0, Row, log_of
+from tests.report.outline import outline_of
 
 DAY_MS = 86_400_000
 EVIL = "<script>alert('x')</script>"
@@ -31,7 +31,6 @@ KEEP_ALL = {
     "session": {"kind": "native"},
     "filter": {"min_item_events": 1, "min_user_events": 1, "min_user_sessions": 1},
 }
-VOID = {"meta", "br", "img", "link", "input", "hr"}
 
 
 def evil_log(action: int | None = None) -> Log:
@@ -78,46 +77,6 @@ def page(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("out") / "new" / "report.html"
     write_report(dataset, path)
     return path.read_text(encoding="utf-8")
-
-
-class Outline(HTMLParser):
-    """Tags in order; fails on tags that do not match."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.words: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.ids += [value or "" for name, value in attrs if name == "id"]
-        self.links += [
-            value or "" for name, value in attrs if name in ("href", "src", "xlink:href", "srcset", "action")
-        ]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-
-def outline_of(page: str) -> Outline:
-    outline = Outline()
-    outline.feed(page)
-    outline.close()
-    assert outline.open == []
-    return outline
 
 
 def test_the_page_is_whole_and_its_tags_match(page: str) -> None:

@@ -3,13 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 
 from sessionrec.jagged import Jagged
 from sessionrec.schema import NO_ITEM
-from sessionrec.scoring import MISS, Block, DotScorer, Scorer, ranks, search, top_k
+from sessionrec.scoring import MISS, Block, DotScorer, Memory, Scorer, ranks, search, top_k
 
 
 def jagged(*rows: list[int]) -> Jagged[torch.Tensor]:
@@ -204,3 +205,18 @@ def test_a_block_in_parts_is_the_block_in_one_piece(size_q: int, size_v: int, wi
         assert torch.equal(block.whole(), -plain)
         block.set_rows(size_q - 1, plain[0])
         assert torch.equal(block.whole(), torch.cat([-plain[:-1], plain[:1]]))
+        block.set_row(0, plain[-1].numpy(), np.float32(2))
+        assert torch.equal(block.whole()[0], plain[-1] - 2)
+
+
+def test_memory_is_used_again_and_changes_no_answer() -> None:
+    generator = torch.Generator().manual_seed(5)
+    memory = Memory()
+    for size_q, size_v in ((7, 300), (3, 50), (9, 400), (9, 400)):
+        scorer = DotScorer(torch.randn(size_q, 4, generator=generator), torch.randn(size_v, 4, generator=generator))
+        targets = jagged(*[[place + 1, size_v - place] for place in range(size_q)])
+        again, fresh = search(scorer, targets, 5, memory=memory), search(scorer, targets, 5)
+        assert torch.equal(again[0], fresh[0])
+        assert torch.equal(again[1].items_QC, fresh[1].items_QC)
+    taken = memory.take(10, torch.device("cpu"))
+    assert memory.take(8, torch.device("cpu")).data_ptr() == taken.data_ptr()

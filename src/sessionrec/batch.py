@@ -86,7 +86,8 @@ class Targets:
     num_before_Q: torch.Tensor
     """[Q] int64, sessions of the user in the batch that may be seen; 0 asks for the user's very first session."""
     time_ms_Q: torch.Tensor
-    """[Q] int64, UTC epoch of the request: the start of the session to predict."""
+    """[Q] int64, UTC epoch of the request: the start of the session to predict, or the time of its last positive where
+    that is asked for after a part of the session."""
     positives: Jagged[torch.Tensor]
     """Q rows of item indices: what was acted on. Distinct within a row, never empty."""
     negatives: Jagged[torch.Tensor]

@@ -62,42 +62,63 @@ def parse(kind: type[T], tree: dict[str, Any], source: str) -> T:
         raise ConfigError("\n".join(_explain(kind, source, dict(problem)) for problem in error.errors())) from None
 
 
-def load(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
+def load(kind: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
     """Read a TOML file, apply `a.b.c=value` overrides, validate.
 
     Args:
         kind: The config class.
-        path: The TOML file.
-        overrides: Assignments such as `split.kind=global_time`; the value is TOML, or plain text if it is none.
+        path: The TOML file; None = nothing but defaults.
+        overrides: Assignments such as `split.kind=global_time`; the value is TOML, or plain text if it is none. Another
+            `kind` than the one that stands there begins its table anew.
     """
+    tree = {} if path is None else _read(path)
+    for assignment in overrides:
+        _assign(kind, tree, assignment)
+    return parse(kind, tree, "settings" if path is None else str(path))
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file. `sessionrec config` prints one to start from") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read as a config file: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
-    for assignment in overrides:
-        _assign(tree, assignment)
-    return parse(kind, tree, str(path))
 
 
-def _assign(tree: dict[str, Any], assignment: str) -> None:
+def _assign(kind: type[Config], tree: dict[str, Any], assignment: str) -> None:
     key, separator, text = assignment.partition("=")
     parts = [part.strip() for part in key.split(".")]
     if not separator or not all(parts):
         raise ConfigError(f"override {assignment!r}: expected key.path=value, for example filter.min_item_events=1")
-    node = tree
+    node, table = tree, kind
     for depth, part in enumerate(parts[:-1]):
         child = node.setdefault(part, {})
         if not isinstance(child, dict):
             raise ConfigError(f"override {assignment!r}: {'.'.join(parts[: depth + 1])} is a value, not a table")
+        table = _inner(table, part, child)
         node = child
     try:
-        node[parts[-1]] = tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        node[parts[-1]] = text
+        value = text
+    if parts[-1] == "kind" and node.get("kind", value) != value:
+        # The other keys belong to the kind that stood there.
+        node.clear()
+    node[parts[-1]] = value
+
+
+def _inner(table: type[Config], name: str, node: dict[str, Any]) -> type[Config]:
+    """The class of a table below; where several kinds fit and none is named, the default is, and is put down."""
+    field = table.model_fields.get(name)
+    choices = tables(field.annotation) if field is not None else {}
+    if len(choices) > 1 and field is not None:
+        if "kind" not in node and isinstance(field.default, Config):
+            node["kind"] = _kind_of(type(field.default))
+        return choices.get(str(node.get("kind")), Config)
+    return next(iter(choices.values()), Config)
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

@@ -27,3 +27,7 @@ class EmptyDatasetError(SessionRecError):
 
 class MissingExtraError(SessionRecError):
     """An optional package is needed; the message names the extra that brings it."""
+
+
+class HistoryError(SessionRecError, ValueError):
+    """Histories, candidates or users handed to a model are not what it can read."""

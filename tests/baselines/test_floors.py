@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
-from sessionrec.baselines import Choice, Popularity, PositiveEvents, RecencyPopularity, Repeat, choose
+from sessionrec.baselines import (
+    DECAYS,
+    HALF_LIVES_S,
+    Choice,
+    Floor,
+    Popularity,
+    PositiveEvents,
+    RecencyPopularity,
+    Repeat,
+    choose,
+    fit_floors,
+)
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader, Loading
-from sessionrec.data.view import View
+from sessionrec.data.view import View, evaluation_view
 from sessionrec.data.writer import Storage, write_dataset
-from sessionrec.evaluate import EvalProtocol, EvalReport, ItemFacts, evaluate
+from sessionrec.evaluate import EvalProtocol, EvalReport, ItemFacts, evaluate, quality_of
 from sessionrec.scoring import Ranker, top_k
 from sessionrec.sessions.filters import Filters
 from sessionrec.sessions.prepare import Preparation, prepare
 from sessionrec.sessions.rule import NativeRule
+from sessionrec.sessions.split import GlobalTime
+from sessionrec.sessions.truncation import Truncation
 from tests.helpers import T0, Row, log_of
 
 DAY_MS = 86_400_000
@@ -28,8 +42,7 @@ def item_of(user: int, session: int) -> int:
     return user if user % 2 == 0 else 1000 + session
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+def prepared_in(path: Path, split: Any = None) -> Dataset:
     """Every day each user has a session: one item bought, item 7777 shown; user n comes n seconds after midnight."""
     rows = [
         Row(user=user, item=item, time_ms=T0 + session * DAY_MS + user * 1000 + place, action=action, session=session)
@@ -37,20 +50,30 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         for session in range(SESSIONS)
         for place, (item, action) in enumerate([(item_of(user, session), 1), (7777, 0)])
     ]
-    path = tmp_path_factory.mktemp("dataset")
     loose = Filters(min_item_events=1, min_user_events=1, min_user_sessions=1)
-    with prepare(log_of(rows), Preparation(session=NativeRule(), filter=loose)) as prepared:
+    config = Preparation(session=NativeRule(), filter=loose)
+    if split is not None:
+        config = config.model_copy(update={"split": split})
+    with prepare(log_of(rows), config) as prepared:
         write_dataset(path, prepared, Storage(events_per_row_group=50), {})
     return Dataset(path)
 
 
-def report(dataset: Dataset, floor: Ranker, part: str = "test", batch_users: int = 7) -> EvalReport:
-    facts = ItemFacts(
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return prepared_in(tmp_path_factory.mktemp("dataset"))
+
+
+def facts_of(dataset: Dataset) -> ItemFacts:
+    return ItemFacts(
         num_candidates=dataset.num_candidates, train_positives_I=dataset.items["train_positives"].to_numpy()
     )
+
+
+def report(dataset: Dataset, floor: Ranker, part: str = "test", batch_users: int = 7) -> EvalReport:
     view = View.model_validate({"part": part})
     loader = Loader(dataset, view, Loading(shuffle=False, batch_users=batch_users, prefetch=0), seed=0)
-    return evaluate(floor, loader, facts, EvalProtocol(ks=(1, 5)), name="floor")
+    return evaluate(floor, loader, facts_of(dataset), EvalProtocol(ks=(1, 5)), name="floor")
 
 
 def test_repeat_knows_who_buys_the_same(dataset: Dataset) -> None:
@@ -119,3 +142,69 @@ def test_a_floors_report_is_saved_and_read(dataset: Dataset, tmp_path: Path) -> 
     found = report(dataset, Popularity.fit(dataset))
     found.save(tmp_path / "floor.json")
     assert EvalReport.load(tmp_path / "floor.json").metrics == found.metrics
+
+
+def floors(dataset: Dataset, part: Literal["validation", "test"] = "test", **more: Any) -> list[Floor]:
+    quality = quality_of(facts_of(dataset), EvalProtocol(), "ndcg@5")
+    return fit_floors(dataset, View(part=part), quality, part=part, sample_users=10, **more)
+
+
+def test_floors_are_chosen_on_validation_and_made_of_all_before_the_part(
+    dataset: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    steps: list[tuple[str, int, int | None]] = []
+    with caplog.at_level("INFO", "sessionrec.baselines"):
+        found = floors(dataset, progress=lambda *step: steps.append(step))
+    assert [floor.name for floor in found] == ["popularity", "recency popularity", "repeat"]
+    assert steps[-1] == ("choose floors", 21, 21)
+    popularity, recency, repeat = found
+    assert popularity.choice == {}
+    assert set(recency.quality) == set(HALF_LIVES_S)
+    assert recency.choice == {"half_life_s": max(recency.quality, key=lambda value: recency.quality[value])}
+    # All that an even user ever buys is one item, so every decay is as good: the first.
+    assert repeat.choice == {"decay": DECAYS[0]}
+    assert len(set(repeat.quality.values())) == 1
+    assert "half-life, s" in caplog.text
+    assert "decay = 0.3" in caplog.text
+    events = PositiveEvents.collect(dataset, before="test")
+    same = RecencyPopularity(events, half_life_s=recency.choice["half_life_s"])
+    assert report(dataset, recency.ranker).users.equals(report(dataset, same).users)
+    assert report(dataset, popularity.ranker).users.equals(report(dataset, Popularity(events.count_V)).users)
+
+
+def test_the_choice_does_not_depend_on_the_part_that_is_evaluated_nor_know_it(dataset: Dataset) -> None:
+    test, validation = floors(dataset), floors(dataset, "validation")
+    assert [floor.choice for floor in test] == [floor.choice for floor in validation]
+    assert [floor.quality for floor in test] == [floor.quality for floor in validation]
+    before = PositiveEvents.collect(dataset, before="validation")
+    assert report(dataset, validation[0].ranker).users.equals(report(dataset, Popularity(before.count_V)).users)
+
+
+def test_floors_answer_last_items_after_a_partial_session_too(dataset: Dataset) -> None:
+    protocol = EvalProtocol(ks=(1, 5), targets="last_item_partial")
+    view = evaluation_view(View(), "test", protocol.targets)
+    quality = quality_of(facts_of(dataset), protocol, "recall@5")
+    for floor in fit_floors(dataset, view, quality, sample_users=1):
+        loader = Loader(dataset, view, Loading(shuffle=False), seed=0)
+        found = evaluate(floor.ranker, loader, facts_of(dataset), protocol, name=floor.name)
+        assert found.num_targets == found.num_questions == USERS
+    with pytest.raises(ValueError, match="has part of the target's own session"):
+        evaluate(floor.ranker, loader, facts_of(dataset), EvalProtocol(), name="wrong")
+
+
+@pytest.mark.parametrize("targets", ["session", "last_item_partial"])
+@pytest.mark.parametrize("cap", [None, 2])
+def test_under_one_clock_a_user_has_several_questions(
+    tmp_path: Path, targets: Literal["session", "last_item_partial"], cap: int | None
+) -> None:
+    """Days 0 to 3 train, 4 and 5 validate, 6 and 7 test; with caps or partial sessions each question has a row."""
+    split = GlobalTime(validation_from="2024-01-05", test_from="2024-01-07")
+    dataset, protocol = prepared_in(tmp_path, split), EvalProtocol(ks=(1,), targets=targets)
+    view = evaluation_view(View(truncation=Truncation(max_sessions=cap)), "test", targets)
+    for floor in fit_floors(dataset, view, quality_of(facts_of(dataset), protocol, "recall@1"), sample_users=20):
+        loader = Loader(dataset, view, Loading(shuffle=False, batch_users=7), seed=0)
+        found = evaluate(floor.ranker, loader, facts_of(dataset), protocol, name=floor.name)
+        assert (found.num_users, found.num_questions) == (USERS, 2 * USERS)
+        assert found.target_coverage == 1 / 2
+        if floor.name == "repeat":
+            assert found.metrics["recall@1"] == 1 / 2

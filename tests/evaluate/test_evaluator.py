@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from sessionrec.batch import Examples, SessionBatch, Targets
 from sessionrec.config import parse
 from sessionrec.errors import ArtifactError, ConfigError
-from sessionrec.evaluate import EvalProtocol, EvalReport, ItemFacts, evaluate
+from sessionrec.evaluate import EvalProtocol, EvalReport, ItemFacts, evaluate, quality_of
 from sessionrec.evaluate.evaluator import seen_items
 from sessionrec.jagged import Jagged
 from sessionrec.scoring import DotScorer, Scorer
@@ -142,6 +143,78 @@ def test_batches_change_nothing() -> None:
     assert both.users["user_index"].to_list() == [0, 1, 2, 3]
 
 
+def test_a_user_may_have_a_row_a_question() -> None:
+    """Capped histories of several test sessions: each question has a row of its own, in another batch perhaps."""
+    whole = examples()
+    parts = []
+    for place, user in enumerate((0, 0, 1)):
+        inputs = SessionBatch(
+            user_index_B=numbers(user),
+            user_offsets=numbers(0, 1),
+            session_offsets=numbers(0, 1),
+            session_time_ms_S=numbers(10),
+            item_E=numbers(1),
+            action_E=numbers(1),
+            time_ms_E=numbers(10),
+            features={},
+            max_sessions=1,
+            max_events=1,
+        )
+        targets = Targets(
+            user_Q=numbers(0),
+            num_before_Q=numbers(1),
+            time_ms_Q=whole.targets.time_ms_Q[place : place + 1],
+            positives=jagged(whole.targets.positives.row(place).tolist()),
+            negatives=jagged(whole.targets.negatives.row(place).tolist()),
+        )
+        parts.append(Examples(inputs, targets))
+    found = evaluate(Descending(), parts, FACTS, PROTOCOL, name="descending")
+    assert found.metrics == pytest.approx(report().metrics)
+    assert found.users["user_index"].to_list() == [0, 1]
+    assert found.users["num_questions"].to_list() == [2, 1]
+
+
+def test_users_of_no_data_set_are_each_their_own() -> None:
+    unknown = examples()
+    inputs = replace(unknown.inputs, user_index_B=numbers(-1, -1))
+    found = evaluate(Descending(), [Examples(inputs, unknown.targets)] * 2, FACTS, PROTOCOL, name="descending")
+    assert found.users["user_index"].to_list() == [-1] * 4
+    assert found.metrics == pytest.approx(report().metrics)
+
+
+def test_a_partial_session_and_the_protocol_must_agree() -> None:
+    partial = PROTOCOL.model_copy(update={"targets": "last_item_partial"})
+    with pytest.raises(ValueError, match="one a question, but 3 questions have 6 targets; make the view by"):
+        report(partial)
+
+    class Batches(list[Examples]):
+        has_partial_session = False
+
+    inputs, targets = examples()
+    one = replace(targets, positives=jagged([3], [5], [4]))
+    single = Batches([Examples(inputs, one)])
+    with pytest.raises(ValueError, match="'last_item_partial', but the history of these questions has no part"):
+        evaluate(Descending(), single, FACTS, partial, name="x")
+    single.has_partial_session = True
+    with pytest.raises(ValueError, match="'session', but the history of these questions has part"):
+        evaluate(Descending(), single, FACTS, PROTOCOL, name="x")
+    found = evaluate(Descending(), single, FACTS, partial, name="x")
+    assert found.num_targets == 3
+    assert found.protocol.words()["history"].endswith("the events before it in its own session")
+    with pytest.raises(ValueError, match="not asked the same"):
+        found.compare(report(PROTOCOL.model_copy(update={"targets": "last_item"})), "ndcg@3", seed=0)
+
+
+def test_a_quality_is_one_metric_of_the_same_protocol() -> None:
+    quality = quality_of(FACTS, PROTOCOL.model_copy(update={"targets": "last_item"}), "mrr@2")
+    # Targets 3, 5 and 4: none is among the first two.
+    assert quality(Descending(), [examples()]) == 0
+    assert quality_of(FACTS, PROTOCOL, "ndcg@3")(Descending(), [examples()]) == report().metrics["ndcg@3"]
+    for wrong in ("ndcg", "ndcg@0", "auc@3", "ndcg@x"):
+        with pytest.raises(ValueError, match="K at least 1, got"):
+            quality_of(FACTS, PROTOCOL, wrong)
+
+
 def test_progress_counts_users() -> None:
     seen: list[tuple[str, int, int]] = []
     evaluate(
@@ -189,7 +262,7 @@ def test_two_systems_are_compared_on_the_same_users_only() -> None:
 def test_what_cannot_be_evaluated_is_refused() -> None:
     with pytest.raises(ValueError, match="no question"):
         evaluate(Descending(), [], FACTS, PROTOCOL, name="x")
-    with pytest.raises(ValueError, match="more than once"):
+    with pytest.raises(ValueError, match="a question comes more than once"):
         evaluate(Descending(), [examples(), examples()], FACTS, PROTOCOL, name="x")
     fewer = ItemFacts(num_candidates=4, train_positives_I=FACTS.train_positives_I)
     with pytest.raises(ValueError, match="3 questions x 5 items, expected 3 x 4"):

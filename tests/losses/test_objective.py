@@ -97,8 +97,13 @@ def brute(
         beta = rate * (config.retrieval.strength * (1 - 1 / rate) + 1 / rate)
     total, place = 0.0, 0
     for q, positives in enumerate(positives_by_question):
-        for _ in positives:
-            total += beta * math.log(1 + math.exp(-pair_scores[place]))
+        for item in positives:
+            positive = pair_scores[place]
+            if isinstance(config.retrieval.negatives, Popular):
+                # NCE: what tells positives from draws is corrected on both sides.
+                weights = EVENTS.double() ** config.retrieval.negatives.beta
+                positive -= math.log(config.retrieval.negatives.number * float(weights[item - 1] / weights.sum()))
+            total += beta * math.log(1 + math.exp(-positive))
             total += sum(math.log(1 + math.exp(s)) for s in drawn[q])
             place += 1
     return total / place, rank

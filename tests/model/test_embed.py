@@ -86,8 +86,10 @@ def test_summed_lookups_equal_one_linear_map_of_the_concatenation(
     table = a_table(has_features=has_features)
     events = an_embedder(table.parts_width, num_actions=num_actions, context=context)
     rows, (place_E,) = table.gather(ITEMS)
-    hidden = events.hidden(rows, place_E, ACTIONS, FEATURES)
+    tokens = events.tokens(rows, place_E, ACTIONS, FEATURES)
+    hidden = tokens.each(tokens.values_TD)
     found = events.project(hidden)
+    torch.testing.assert_close(hidden, events.hidden(rows, place_E, ACTIONS, FEATURES), rtol=0, atol=1e-12)
     if not has_features and num_actions is None and not context:
         assert events.is_plain and not list(events.parameters())
         assert torch.equal(found, table.weight[ITEMS])
@@ -107,6 +109,61 @@ def test_summed_lookups_equal_one_linear_map_of_the_concatenation(
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("most", [0, 1024], ids=["those of the batch", "all"])
+def test_events_alike_are_one_token(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sessionrec.model.embed._WHOLE_TABLE", most)
+    table = a_table()
+    events = an_embedder(table.parts_width)
+    items, actions = torch.tensor([5, 5, 5, 7, 5]), torch.tensor([1, 1, 0, 1, 1])
+    features = {"device": torch.tensor([2, 2, 2, 2, 3]), "hour": torch.tensor([5, 5, 5, 5, 5])}
+    rows, (place_E,) = table.gather(items)
+    tokens = events.tokens(rows, place_E, actions, features)
+    assert tokens.grouping is not None
+    assert tokens.grouping.place_E.tolist() == [1, 1, 0, 3, 2] and len(tokens.values_TD) == 4
+    plain = events.hidden(rows, place_E, actions, features)
+    torch.testing.assert_close(tokens.each(tokens.values_TD), plain, rtol=0, atol=1e-12)
+    parameters = [*table.parameters(), *events.from_item.parameters(), *events.context.parameters()]
+    ours = torch.autograd.grad(tokens.each(tokens.values_TD).square().sum(), parameters, retain_graph=True)
+    theirs = torch.autograd.grad(plain.square().sum(), parameters)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+def test_a_code_out_of_range_is_refused_and_not_taken_for_another() -> None:
+    """With device 4 of 4 and hour 0 the number of the token is that of the next action with device 0."""
+    table = a_table()
+    events = an_embedder(table.parts_width)
+    rows, (place_E,) = table.gather(ITEMS)
+    for codes in ({"device": torch.full((7,), 4)}, {"hour": torch.full((7,), -1)}):
+        with pytest.raises(IndexError, match="a code of an action or context feature"):
+            events.tokens(rows, place_E, ACTIONS, FEATURES | codes)
+
+
+def test_large_feature_tables_are_trained_like_the_id_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sessionrec.model.embed._LARGE_FEATURE", 4)
+    table = a_table(is_sparse=True).train()
+    brand, price = (feature.weight for feature in table.features)
+    assert [id(own) for own in table.sparse_tables] == [id(table.weight), id(brand)]
+    rows, _ = table.gather(ITEMS)
+    assert torch.equal(rows.parts_UX, plain_parts(table, torch.tensor([0, 1, 5, 7, 30])))
+    torch.autograd.backward(rows.map(torch.nn.Linear(12, 4).double()).sin().sum())
+    assert isinstance(brand, torch.nn.Parameter) and brand.grad is not None and brand.grad.is_sparse
+    assert brand.grad._indices()[0].tolist() == [0, 1, 2]
+    assert isinstance(price, torch.nn.Parameter) and price.grad is not None and not price.grad.is_sparse
+    assert a_table().sparse_tables == []
+
+
+def test_mapping_parts_equals_mapping_them_side_by_side() -> None:
+    table = a_table()
+    layer = torch.nn.Linear(table.parts_width, 5).double()
+    rows, _ = table.gather(ITEMS)
+    fast, plain = rows.map(layer), layer(rows.parts_UX)
+    torch.testing.assert_close(fast, plain, rtol=0, atol=1e-12)
+    parameters = [*table.parameters(), *layer.parameters()]
+    ours = torch.autograd.grad(fast.sin().sum(), parameters, retain_graph=True)
+    theirs = torch.autograd.grad(plain.sin().sum(), parameters)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
 def test_a_candidate_is_its_id_row_unless_there_are_item_features() -> None:
     table = a_table(has_features=False)
     rows, (place,) = table.gather(ITEMS)
@@ -117,4 +174,5 @@ def test_a_candidate_is_its_id_row_unless_there_are_item_features() -> None:
     table = a_table()
     rows, (place,) = table.gather(ITEMS)
     mixed = CandidateEmbedder(items_width=table.parts_width, width=WIDTH).double()
+    assert mixed.mlp is not None
     torch.testing.assert_close(mixed(rows)[place], mixed.mlp(plain_parts(table, ITEMS)), rtol=0, atol=1e-12)

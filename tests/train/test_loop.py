@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ from sessionrec.model.recommender import Recommender
 from sessionrec.pipeline import DataConfig, prepare
 from sessionrec.sessions.rule import NativeRule
 from sessionrec.train import checkpoint
-from sessionrec.train.loop import LoopConfig, Trained, Trainer, TrainingError
+from sessionrec.train.loop import LoopConfig, Monitor, Step, Trained, Trainer, TrainingError
 from sessionrec.train.optim import OptimConfig, Optimizer
 
 # On a busy machine a second thread spins and waits for the first.
@@ -64,8 +66,30 @@ def recall(model: Recommender, dataset: Dataset, k: int = 3) -> float:
     return hits / total
 
 
+class StopAfter:
+    """Presses Ctrl-C after so many steps of the run."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def step(self, step: Step) -> None:
+        assert step.step >= 1 and step.loss > 0
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def epoch(self, line: Mapping[str, Any]) -> None:
+        assert line["validation"] >= 0
+
+
 def trainer(
-    dataset: Dataset, folder: Path, *, epochs: int, learning_rate: float = 1e-2, every: int | None = None
+    dataset: Dataset,
+    folder: Path,
+    *,
+    epochs: int,
+    learning_rate: float = 1e-2,
+    every: int | None = None,
+    monitors: tuple[Monitor, ...] = (),
 ) -> Trainer:
     torch.manual_seed(5)
     known = Catalogue(
@@ -83,9 +107,10 @@ def trainer(
         objective=Objective(ObjectiveConfig(), events, torch.Generator().manual_seed(7)),
         optimizer=Optimizer(model, [model.items.weight], OptimConfig(learning_rate=learning_rate)),
         config=LoopConfig(epochs=epochs, patience=epochs, checkpoint_steps=every),
-        validate=lambda trained: recall(trained, dataset),
+        validate=lambda trained: {"ndcg@100": recall(trained, dataset)},
         folder=folder,
-        described={"what": "test"},
+        described={"what": "test", "rate": learning_rate},
+        monitors=monitors,
     )
 
 
@@ -107,12 +132,8 @@ def test_a_run_stopped_and_resumed_ends_with_the_same_bits(planted: Dataset, tmp
     whole = trainer(planted, tmp_path / "whole", epochs=3)
     unbroken = whole.run()
 
-    def stop(_stage: str, step: int, _total: int | None) -> None:
-        if step == stop_after:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    first = trainer(planted, tmp_path / "cut", epochs=3)
-    assert first.run(stop).is_interrupted
+    first = trainer(planted, tmp_path / "cut", epochs=3, monitors=(StopAfter(stop_after),))
+    assert first.run().is_interrupted
     second = trainer(planted, tmp_path / "cut", epochs=3)
     torch.manual_seed(99)  # a new process begins with another stream
     assert second.resume()
@@ -150,3 +171,30 @@ def test_a_loss_that_is_no_number_stops_with_step_and_parts(planted: Dataset, tm
 
 def test_without_a_checkpoint_there_is_nothing_to_resume(planted: Dataset, tmp_path: Path) -> None:
     assert not trainer(planted, tmp_path / "nowhere", epochs=1).resume()
+
+
+def test_a_run_with_other_settings_is_not_resumed(planted: Dataset, tmp_path: Path) -> None:
+    trainer(planted, tmp_path, epochs=1).run()
+    with pytest.raises(ArtifactError, match=r"another run: rate is 0\.01 there and 0\.1 here"):
+        trainer(planted, tmp_path, epochs=1, learning_rate=0.1).resume()
+
+
+def test_an_epoch_that_is_run_again_has_one_line(planted: Dataset, tmp_path: Path) -> None:
+    # Killed after the line of its third epoch, before the checkpoint: one line too many, and half of another.
+    trainer(planted, tmp_path, epochs=2).run()
+    with (tmp_path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write('{"epoch": 3, "validation": 0.5}\n{"epoch": 4, "val')
+    again = trainer(planted, tmp_path, epochs=3)
+    assert again.resume()
+    again.run()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert lines[2]["total"] < lines[0]["total"]
+
+
+def test_weights_that_overflow_on_the_last_step_are_told_before_they_are_validated(
+    planted: Dataset, tmp_path: Path
+) -> None:
+    run = trainer(planted, tmp_path, epochs=1, learning_rate=1e38)
+    with pytest.raises(TrainingError, match=r"no number|the loss is"):
+        run.run()

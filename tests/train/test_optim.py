@@ -190,6 +190,66 @@ def test_warm_up_is_linear_and_reaches_tables_too() -> None:
     assert moved == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01], rel=1e-4)
 
 
+def test_a_cosine_falls_from_the_end_of_the_warm_up_to_nothing() -> None:
+    model = a_model()
+    config = OptimConfig(learning_rate=1e-2, warmup_steps=4, schedule="cosine")
+    optimizer = Optimizer(model, tables(model), config, num_steps=12)
+    # 4 steps up, 8 down: half way after 4 of them.
+    rates = [optimizer.rate(step) for step in range(1, 14)]
+    assert rates[:4] == pytest.approx([0.0025, 0.005, 0.0075, 0.01])
+    assert rates[5] == pytest.approx(0.01 * (1 + math.cos(math.pi / 4)) / 2)
+    assert rates[7] == pytest.approx(0.005)
+    assert rates[11] == rates[12] == 0.0
+    assert rates[3:12] == sorted(rates[3:12], reverse=True)
+    backward(model)
+    optimizer.step()
+    assert optimizer.dense.param_groups[0]["lr"] == rates[0]
+
+
+@pytest.mark.parametrize("num_steps", [None, 4])
+def test_a_cosine_without_room_to_fall_is_refused(num_steps: int | None) -> None:
+    config = OptimConfig(warmup_steps=4, schedule="cosine")
+    with pytest.raises(ValueError, match="needs `num_steps` above the 4 of the warm-up"):
+        Optimizer(a_model(), [], config, num_steps=num_steps)
+
+
+def test_a_norm_is_told_only_where_it_is_measured() -> None:
+    model = a_model()
+    optimizer = Optimizer(model, tables(model), OptimConfig())
+    backward(model)
+    assert math.isnan(optimizer.step())
+
+
+def test_dense_tables_are_moved_by_adamw_like_everything_else() -> None:
+    model = a_model(is_sparse=False)
+    optimizer = Optimizer(model, [], OptimConfig(weight_decay=0.1))
+    assert optimizer.rows.tables == []
+    groups = {id(p): group["weight_decay"] for group in optimizer.dense.param_groups for p in group["params"]}
+    assert groups[id(model.items.weight)] == 0.0
+    before = model.items.weight.detach().clone()
+    backward(model)
+    grad = model.items.weight.grad
+    assert grad is not None and not grad.is_sparse
+    is_touched = grad.ne(0).any(1)
+    optimizer.step()
+    assert is_touched.any() and not is_touched.all()
+    assert torch.equal((model.items.weight != before).any(1), is_touched)
+
+
+def test_tables_that_the_caller_forgets_are_known_from_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large tables of item features have sparse gradients too, which AdamW would refuse."""
+    monkeypatch.setattr("sessionrec.model.embed._LARGE_FEATURE", 4)
+    model = a_model()
+    brand = next(model.items.features[0].parameters())
+    for given in ([], [model.items.weight]):
+        optimizer = Optimizer(model, given, OptimConfig())
+        assert [id(table) for table in optimizer.rows.tables] == [id(model.items.weight), id(brand)]
+    before = brand.detach().clone()
+    backward(model)
+    optimizer.step()
+    assert (brand != before).any()
+
+
 def test_clipping_bounds_the_norm_of_dense_gradients() -> None:
     model = a_model()
     optimizer = Optimizer(model, tables(model), OptimConfig(clip_norm=1e-3))

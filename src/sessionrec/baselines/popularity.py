@@ -1,7 +1,7 @@
-"""Popularity: the positive training events of an item, the same for every question.
+"""Popularity: the positive events of an item, the same for every question.
 
-It counts all training sessions, whatever their time; where users' last sessions are left out, a question may thus be
-answered with what others did after it. `recency` does not do that.
+It counts all sessions of the parts that may be known, whatever their time; where users' last sessions are left out, a
+question may thus be answered with what others did after it. `recency` does not do that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sessionrec.scoring import Block
 
 
 class Popularity:
-    """Scores every candidate by its number of positive training events.
+    """Scores every candidate by its number of positive events.
 
     Args:
         count_V: [V] of items 1, 2, ...
@@ -29,7 +29,7 @@ class Popularity:
 
     @classmethod
     def fit(cls, dataset: Dataset) -> Popularity:
-        """From the catalogue of a data set; its users are not read."""
+        """From the training events of a data set, as its catalogue counts them; its users are not read."""
         return cls(dataset.items[TRAIN_POSITIVES].to_numpy()[: dataset.num_candidates])
 
     def scorer(self, examples: Examples) -> SameForAll:

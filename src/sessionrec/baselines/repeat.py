@@ -26,7 +26,7 @@ class Repeat:
     """Scores candidates by the user's own faded frequency.
 
     Args:
-        count_V: [V] positive training events of items 1, 2, ...
+        count_V: [V] positive events of items 1, 2, ...
         decay: What a session counts of the one after it, above 0, at most 1.
     """
 
@@ -39,7 +39,7 @@ class Repeat:
 
     @classmethod
     def fit(cls, dataset: Dataset, *, decay: float) -> Repeat:
-        """From the catalogue of a data set; users' own histories come with the questions."""
+        """From the training events of a data set, as its catalogue counts them."""
         return cls(dataset.items[TRAIN_POSITIVES].to_numpy()[: dataset.num_candidates], decay=decay)
 
     def scorer(self, examples: Examples) -> RepeatScorer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from sessionrec.artifacts import Manifest, read_manifest
 from sessionrec.data import layout
 from sessionrec.data.writer import ITEMS, VOCABULARIES
-from sessionrec.errors import ArtifactError
+from sessionrec.errors import ArtifactError, HistoryError
 from sessionrec.sessions.filters import Counts
 from sessionrec.sessions.histories import Histories
 from sessionrec.sessions.prepare import Summary
@@ -137,6 +137,30 @@ class Dataset:
     def histories(self) -> Iterator[Histories]:
         """All users, one row group after the other."""
         return map(self.read, self.row_groups)
+
+    def find_users(self, users: Sequence[Any]) -> Histories:
+        """The whole histories of some users, in the order asked for; every row group may be read.
+
+        Args:
+            users: Ids as in the log; text is taken for a number where ids are numbers.
+
+        Raises:
+            HistoryError: A user is not there, or comes twice.
+        """
+        wanted = {str(user): place for place, user in enumerate(users)}
+        if len(wanted) < len(users):
+            raise HistoryError("`users` names a user twice")
+        found: dict[int, Histories] = {}
+        for histories in self.histories():
+            ids = histories.user_U.cast(pl.String)
+            for row in ids.is_in(list(wanted)).arg_true():
+                found[wanted[ids[row]]] = histories.users(row, row + 1)
+            if len(found) == len(wanted):
+                break
+        missing = [user for user, place in wanted.items() if place not in found]
+        if missing:
+            raise HistoryError(f"{self.path}: there is no user {missing[0]!r} in this data set")
+        return Histories.concat([found[place] for place in range(len(found))])
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

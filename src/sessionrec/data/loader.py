@@ -94,6 +94,11 @@ class Loader:
         """Epoch of the next batch."""
         return self._place.epoch
 
+    @property
+    def has_partial_session(self) -> bool:
+        """Whether the history of a question ends in a part of its own session; the evaluator compares the protocol."""
+        return self._view.partial_session
+
     def state_dict(self) -> dict[str, Any]:
         """Where the next batch stands; enough, with the same arguments, to go on exactly there."""
         place = {field.name: getattr(self._place, field.name) for field in fields(_Place)}
@@ -224,6 +229,54 @@ def collate(window: Window, users: IntArray) -> Examples:
         negatives=_rows(window.negative_items, window.negative_offsets, questions),
     )
     return Examples(batch, targets)
+
+
+def by_length(examples: Examples, num_users: int) -> Iterator[tuple[Examples, torch.Tensor]]:
+    """A batch in smaller ones of users with like numbers of input positions, shortest first.
+
+    A model that pads takes a fraction of the time and memory; scores of the whole catalogue want large batches.
+
+    Args:
+        examples: A batch, on the host.
+        num_users: Users of each smaller batch, the last one perhaps fewer.
+
+    Yields:
+        The smaller batch, and [Q'] the places of its questions in the whole.
+    """
+    inputs, targets = examples
+    user_offsets = inputs.user_offsets.numpy()
+    question_offsets = np.searchsorted(targets.user_Q.numpy(), np.arange(inputs.num_users + 1))
+    order = np.argsort(np.diff(user_offsets), kind="stable")
+    for start in range(0, len(order), num_users):
+        users = order[start : start + num_users]
+        sessions, cut_users = take_rows(user_offsets, users)
+        events, cut_sessions = take_rows(inputs.session_offsets.numpy(), sessions)
+        questions, cut_questions = take_rows(question_offsets, users)
+        batch = SessionBatch(
+            user_index_B=inputs.user_index_B[users],
+            user_offsets=torch.from_numpy(cut_users),
+            session_offsets=torch.from_numpy(cut_sessions),
+            session_time_ms_S=inputs.session_time_ms_S[sessions],
+            item_E=inputs.item_E[events],
+            action_E=inputs.action_E[events],
+            time_ms_E=inputs.time_ms_E[events],
+            features={name: values[events] for name, values in inputs.features.items()},
+            max_sessions=int(np.diff(cut_users).max(initial=0)),
+            max_events=int(np.diff(cut_sessions).max(initial=0)),
+        )
+        asked = Targets(
+            user_Q=torch.from_numpy(np.repeat(np.arange(len(users)), np.diff(cut_questions))),
+            num_before_Q=targets.num_before_Q[questions],
+            time_ms_Q=targets.time_ms_Q[questions],
+            positives=_taken(targets.positives, questions),
+            negatives=_taken(targets.negatives, questions),
+        )
+        yield Examples(batch, asked), torch.from_numpy(questions)
+
+
+def _taken(side: Jagged[torch.Tensor], rows: IntArray) -> Jagged[torch.Tensor]:
+    elements, offsets = take_rows(side.offsets.numpy(), rows)
+    return Jagged(values=side.values[elements], offsets=torch.from_numpy(offsets))
 
 
 def _rows(items: npt.NDArray[Any], offsets: IntArray, rows: IntArray) -> Jagged[torch.Tensor]:

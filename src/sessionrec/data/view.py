@@ -2,21 +2,26 @@
 
 Next-session prediction: the inputs are sessions, a question is asked after each, its answer is the next session.
 Next-item prediction is the same machine with one event a session, over the same data set: positives only (HSTU, SASRec)
-or all events (HSTU+). Held-out sessions are asked for as a whole in both (leave-one-session-out).
+or all events (HSTU+). Held-out sessions are asked for as a whole in both (leave-one-session-out), or for their last
+positive after what came before it in the session (`partial_session`, leave-one-item-out).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from sessionrec.config import Config
 from sessionrec.jagged import IntArray, keep_elements, offsets_from_lengths, row_of_element, sum_by_row, take_rows
 from sessionrec.sessions.histories import Array, Histories, Mask
 from sessionrec.sessions.split import Part
 from sessionrec.sessions.truncation import Truncation, cap_events, first_visible, truncate
+
+EvalTargets = Literal["session", "last_item", "last_item_partial"]
+"""What a held-out session is asked for, `evaluate.EvalProtocol.targets`, in the same words."""
 
 
 class View(Config):
@@ -32,8 +37,34 @@ class View(Config):
     """Caps on the history, by whole sessions for both units; only sessions with something to show count. Held out, each
     question has its own; in training a user's history is capped once, for sessions before the last question, for
     events (whose last session is input too) from the end."""
+    max_positions: int | None = Field(default=None, gt=0)
+    """Newest input positions that are left after all else: with single events, the length that an item-level model
+    takes, which may cut through a session."""
     ask_first: bool = False
     """Also ask for a user's very first session, before which nothing is known; the model needs a start token."""
+    partial_session: bool = False
+    """Held out, ask for a session's last positive alone, at its time; the session's earlier events are one more
+    session of the history. The questions are the same ones, each in a row of its own."""
+
+    @model_validator(mode="after")
+    def _is_held_out(self) -> Self:
+        if self.partial_session and self.part == "train":
+            raise ValueError(
+                '`partial_session` is for held-out parts: set part = "validation" or "test", or leave it off; '
+                'item-level training is unit = "event"'
+            )
+        return self
+
+
+def evaluation_view(view: View, part: Literal["validation", "test"], targets: EvalTargets) -> View:
+    """The view by which a model is evaluated: what it was trained to see, asked as the protocol says.
+
+    Args:
+        view: The model's view in training.
+        part: The sessions to predict.
+        targets: `EvalProtocol.targets`. For `last_item` the evaluator takes the last positive of the whole session.
+    """
+    return view.model_copy(update={"part": part, "partial_session": targets == "last_item_partial"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +102,12 @@ def look(view: View, histories: Histories, user_index_U: IntArray) -> Window:
     part = Part[view.part.upper()]
     known = histories.keep_sessions(histories.part_S <= part)
     if view.unit == "event" and part == Part.TRAIN:
-        return _ask_events(view, known, user_index_U)
-    return _ask_sessions(view, known, part, user_index_U)
+        window = _ask_events(view, known, user_index_U)
+    elif view.partial_session:
+        window = _ask_last_items(view, known, part, user_index_U)
+    else:
+        window = _ask_sessions(view, known, part, user_index_U)
+    return window if view.max_positions is None else _newest_positions(window, view.max_positions)
 
 
 def _ask_sessions(view: View, known: Histories, part: Part, user_index_U: IntArray) -> Window:
@@ -86,7 +121,7 @@ def _ask_sessions(view: View, known: Histories, part: Part, user_index_U: IntArr
     is_shown_S = _is_shown(view, positives_S)
     shown_before = offsets_from_lengths(is_shown_S)
 
-    if part == Part.TRAIN or view.truncation.has_no_session_caps:
+    if part == Part.TRAIN or (view.truncation.has_no_session_caps and view.max_positions is None):
         # One row a user, shared by its questions: what a question sees is a prefix of it. The caps count from the last.
         is_last_T = np.append(user_T[1:] != user_T[:-1], True)[: len(targets)]
         row_T = np.cumsum(np.append(False, is_last_T[:-1]))[: len(targets)] if len(targets) else targets
@@ -151,6 +186,88 @@ def _ask_events(view: View, known: Histories, user_index_U: IntArray) -> Window:
         positive=(np.arange(len(questions) + 1), flat.item_E[questions]),
         negative=(np.zeros(len(questions) + 1, np.int64), flat.item_E[:0]),
     )
+
+
+def _ask_last_items(view: View, known: Histories, part: Part, user_index_U: IntArray) -> Window:
+    """Each session for its last positive, after what lies before that in the session, as a session of its own.
+
+    Costs a row a question: what follows its part of a session is another question's history as a whole session.
+    """
+    is_positive_E = known.is_positive_E()
+    positives_S = sum_by_row(is_positive_E, known.session_offsets)
+    is_shown_S = _is_shown(view, positives_S)
+    shown_before = offsets_from_lengths(is_shown_S)
+    user_S = row_of_element(known.user_offsets)
+    targets = np.flatnonzero((known.part_S == part) & (positives_S > 0))
+    first_T = known.user_offsets[user_S[targets]]
+    # The same questions as of whole sessions, so that both can be compared: the session's own part does not make one.
+    is_asked_T = shown_before[targets] > shown_before[first_T]
+    if view.ask_first:
+        is_asked_T |= targets == first_T
+    questions = targets[is_asked_T]
+    user_Q, stop_Q = user_S[questions], shown_before[questions]
+    # What the caps leave of the whole sessions; the session's own part makes it less, below. A target has a positive,
+    # so it is among the sessions that can be shown, and ends its row.
+    start_Q = first_visible(view.truncation, positives_S[is_shown_S], shown_before[first_T[is_asked_T]], stop_Q)
+    shown, user_offsets = _ranges(start_Q, stop_Q + 1)
+    rows = replace(
+        _take_sessions(known, np.flatnonzero(is_shown_S)[shown]),
+        user_U=known.user_U.gather(user_Q),
+        user_offsets=user_offsets,
+    )
+    is_own_S = np.zeros(rows.num_sessions, np.bool_)
+    is_own_S[user_offsets[1:] - 1] = True
+    is_own_E = np.repeat(is_own_S, np.diff(rows.session_offsets))
+    seen_E = ~is_own_E | _is_before_last(rows.is_positive_E(), rows.session_offsets)
+    if view.events == "positives":
+        seen_E &= rows.is_positive_E()
+    seen = rows.keep_events(seen_E)
+    inputs = truncate(seen.keep_sessions(np.diff(seen.session_offsets) > 0), view.truncation)
+    if view.unit == "event":
+        inputs = one_event_a_session(inputs)
+    elements, offsets = take_rows(known.session_offsets, questions)
+    is_past = ~_is_before_last(is_positive_E, known.session_offsets)[elements]
+    last, after = is_past & is_positive_E[elements], is_past & ~is_positive_E[elements]
+    return _only_asked(
+        inputs,
+        user_index_U[user_Q],
+        row_Q=np.arange(len(questions)),
+        num_before_Q=np.diff(inputs.user_offsets),
+        time_ms_Q=known.time_ms_E[elements[last]],
+        positive=(keep_elements(last, offsets), known.item_E[elements[last]]),
+        negative=(keep_elements(after, offsets), known.item_E[elements[after]]),
+    )
+
+
+def _newest_positions(window: Window, number: int) -> Window:
+    """The newest positions of each row; questions that come before them have no history left and are not asked."""
+    offsets = window.inputs.user_offsets
+    dropped_U = np.maximum(np.diff(offsets) - number, 0)
+    if not dropped_U.any():
+        return window
+    dropped_Q = dropped_U[row_of_element(window.question_offsets)]
+    is_asked_Q = (window.num_before_Q > dropped_Q) | (dropped_Q == 0)
+    questions = np.flatnonzero(is_asked_Q)
+    positives, positive_offsets = take_rows(window.positive_offsets, questions)
+    negatives, negative_offsets = take_rows(window.negative_offsets, questions)
+    return replace(
+        window,
+        inputs=newest(window.inputs, number),
+        question_offsets=keep_elements(is_asked_Q, window.question_offsets),
+        num_before_Q=(window.num_before_Q - dropped_Q)[questions],
+        time_ms_Q=window.time_ms_Q[questions],
+        positive_offsets=positive_offsets,
+        positive_items=window.positive_items[positives],
+        negative_offsets=negative_offsets,
+        negative_items=window.negative_items[negatives],
+    )
+
+
+def newest(histories: Histories, number: int) -> Histories:
+    """The newest so many sessions, or events where each is a session of its own, of every user."""
+    lengths_U = np.diff(histories.user_offsets)
+    left_S = np.repeat(histories.user_offsets[1:], lengths_U) - np.arange(histories.num_sessions)
+    return histories.keep_sessions(left_S <= number)
 
 
 def _is_shown(view: View, positives_S: IntArray) -> Mask:

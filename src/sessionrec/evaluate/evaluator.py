@@ -21,7 +21,7 @@ from sessionrec.evaluate.metrics import FloatArray, metrics_of_ranks
 from sessionrec.evaluate.protocol import EvalProtocol
 from sessionrec.evaluate.report import EvalReport
 from sessionrec.jagged import IntArray, Jagged, offsets_from_lengths
-from sessionrec.scoring import MISS, Ranker, search
+from sessionrec.scoring import MISS, Memory, Ranker, search
 
 Progress = Callable[[str, int, int], object]
 
@@ -32,6 +32,7 @@ class _Answers:
 
     user_index_B: IntArray
     user_Q: IntArray
+    time_ms_Q: IntArray
     num_before_Q: IntArray
     num_targets_Q: IntArray
     findable: int
@@ -57,7 +58,8 @@ def evaluate(
 
     Args:
         system: Answers.
-        examples: The questions, every user once; a `Loader` without `shuffle` gives them.
+        examples: The questions, each once; a `Loader` without `shuffle` gives them, of the view that
+            `data.view.evaluation_view` makes for the protocol.
         facts: Of the catalogue.
         protocol: What is asked and how answers count.
         name: The system's, for tables.
@@ -66,15 +68,19 @@ def evaluate(
         progress: Called with stage, users done and users in all.
 
     Raises:
-        ValueError: There is no question; a user comes twice; the system scores another number of items or questions.
+        ValueError: There is no question; one comes twice; the questions are not those of the protocol; the system
+            scores another number of items or questions.
     """
+    _expect_history(examples, protocol)
     batches: list[_Answers] = []
+    memory = Memory()
     lists = ListTally(facts, protocol.list_length)
     popularity = PopularityTally(facts, protocol.ks)
     done = 0
     for inputs, asked in examples:
         targets = _last_items(asked) if protocol.targets == "last_item" else asked
-        batches.append(_answer(system, Examples(inputs, targets), facts, protocol, (lists, popularity)))
+        _expect_one_target(targets, protocol)
+        batches.append(_answer(system, Examples(inputs, targets), facts, protocol, (lists, popularity), memory))
         done += inputs.num_users
         progress("evaluate", done, max(num_users, done))
     if sum(len(batch.user_Q) for batch in batches) == 0:
@@ -109,6 +115,7 @@ def _answer(
     facts: ItemFacts,
     protocol: EvalProtocol,
     tallies: tuple[ListTally, PopularityTally],
+    memory: Memory,
 ) -> _Answers:
     inputs, targets = examples
     scorer = system.scorer(examples)
@@ -119,7 +126,7 @@ def _answer(
             f"{facts.num_candidates}; was it made for another data set?"
         )
     exclude = seen_items(inputs, targets) if protocol.seen == "filtered" else None
-    rank_T, best = search(scorer, targets.positives, protocol.list_length, exclude=exclude)
+    rank_T, best = search(scorer, targets.positives, protocol.list_length, exclude=exclude, memory=memory)
     ranks = Jagged(values=rank_T.numpy(), offsets=targets.positives.offsets.cpu().numpy())
     metrics = metrics_of_ranks(ranks, protocol.ks, capped_recall=protocol.recall == "capped")
     if protocol.in_session:
@@ -131,11 +138,32 @@ def _answer(
     return _Answers(
         user_index_B=inputs.user_index_B.cpu().numpy(),
         user_Q=targets.user_Q.cpu().numpy(),
+        time_ms_Q=targets.time_ms_Q.cpu().numpy(),
         num_before_Q=targets.num_before_Q.cpu().numpy(),
         num_targets_Q=ranks.lengths,
         findable=int(np.count_nonzero(ranks.values < MISS)),
         metrics=metrics,
     )
+
+
+def _expect_history(examples: Iterable[Examples], protocol: EvalProtocol) -> None:
+    """What a loader's view shows of the target's session must be what the protocol says; others may not tell."""
+    shows = getattr(examples, "has_partial_session", protocol.has_partial_session)
+    if shows != protocol.has_partial_session:
+        raise ValueError(
+            f"the protocol's targets are {protocol.targets!r}, but the history of these questions "
+            f"{'has' if shows else 'has no'} part of the target's own session; make the view by "
+            "`evaluation_view(view, part, protocol.targets)`"
+        )
+
+
+def _expect_one_target(targets: Targets, protocol: EvalProtocol) -> None:
+    if protocol.has_partial_session and len(targets.positives.values) != targets.num_questions:
+        raise ValueError(
+            f"the protocol's targets are {protocol.targets!r}, one a question, but {targets.num_questions} questions "
+            f"have {len(targets.positives.values)} targets; make the view by "
+            "`evaluation_view(view, part, protocol.targets)`"
+        )
 
 
 def seen_items(inputs: SessionBatch, targets: Targets) -> Jagged[torch.Tensor]:
@@ -159,25 +187,30 @@ def _last_items(targets: Targets) -> Targets:
 
 
 def _by_user(batches: list[_Answers], protocol: EvalProtocol) -> pl.DataFrame:
-    """One row a user with a question: means over its questions, in the order of the examples."""
+    """One row a user with a question: means over its questions, users in the order of their first."""
     sizes = np.array([len(batch.user_index_B) for batch in batches])
-    first_user = np.cumsum(sizes) - sizes
-    user_index = np.concatenate([batch.user_index_B for batch in batches])
-    row_Q = np.concatenate([batch.user_Q + first for batch, first in zip(batches, first_user, strict=True)])
+    first_row = np.cumsum(sizes) - sizes
+    index_R = np.concatenate([batch.user_index_B for batch in batches])
+    row_Q = np.concatenate([batch.user_Q + first for batch, first in zip(batches, first_row, strict=True)])
+    time_ms_Q = np.concatenate([batch.time_ms_Q for batch in batches])
     targets_Q = np.concatenate([batch.num_targets_Q for batch in batches])
     before_Q = np.concatenate([batch.num_before_Q for batch in batches])
-    asked, place_Q, questions_U = np.unique(row_Q, return_inverse=True, return_counts=True)
-    known = user_index[asked][user_index[asked] >= 0]
-    if len(np.unique(known)) < len(known):
-        raise ValueError("a user comes more than once; evaluate with a loader that does not shuffle, one process")
-    size = len(asked)
+    # A user may have several rows, one for each of its questions; one that is not in the data set is a user by itself.
+    key_Q = np.where(index_R[row_Q] >= 0, index_R[row_Q], -1 - row_Q)
+    _expect_once(key_Q, row_Q, time_ms_Q)
+    _, first_Q, by_key_Q, questions_K = np.unique(key_Q, return_index=True, return_inverse=True, return_counts=True)
+    order = np.argsort(first_Q)  # in the order of the examples
+    place_K = np.empty_like(order)
+    place_K[order] = np.arange(len(order))
+    place_Q, questions_U, index_U = place_K[by_key_Q], questions_K[order], index_R[row_Q[first_Q[order]]]
+    size = len(order)
     is_micro = protocol.average == "micro"
     weight_Q = targets_Q.astype(np.float64) if is_micro else np.ones(len(row_Q))
     targets_U = np.bincount(place_Q, weights=targets_Q, minlength=size)
     last_U = np.zeros(size, np.int64)
     np.maximum.at(last_U, place_Q, before_Q)
     frame: dict[str, npt.NDArray[Any]] = {
-        columns.USER_INDEX: user_index[asked],
+        columns.USER_INDEX: index_U,
         columns.NUM_QUESTIONS: questions_U,
         columns.NUM_TARGETS: targets_U.astype(np.int64),
         columns.NUM_BEFORE: last_U,
@@ -190,3 +223,12 @@ def _by_user(batches: list[_Answers], protocol: EvalProtocol) -> pl.DataFrame:
         weight_U = np.bincount(place_Q, weights=counts_Q, minlength=size)
         frame[metric] = np.divide(total_U, weight_U, out=np.full(size, np.nan), where=weight_U > 0)
     return pl.DataFrame(frame)
+
+
+def _expect_once(key_Q: IntArray, row_Q: IntArray, time_ms_Q: IntArray) -> None:
+    """No question twice: the held-out sessions of a user begin at different times."""
+    order = np.lexsort((row_Q, time_ms_Q, key_Q))
+    key_Q, row_Q, time_ms_Q = key_Q[order], row_Q[order], time_ms_Q[order]
+    is_again = (key_Q[1:] == key_Q[:-1]) & (time_ms_Q[1:] == time_ms_Q[:-1]) & (row_Q[1:] != row_Q[:-1])
+    if is_again.any():
+        raise ValueError("a question comes more than once; evaluate with a loader that does not shuffle, one process")

@@ -5,7 +5,7 @@
     MRR@K     = 1 / best rank if that is <= K, else 0
     HitRate@K = 1 if the best rank is <= K, else 0
 
-V+ are the targets of a question, those that are no candidates included (spec: paper 4.1.3). Ranks begin with 1.
+V+ are the targets of a question, those that are no candidates included (paper 4.1.3). Ranks begin with 1.
 Letters: Q questions, T targets of all questions.
 """
 
@@ -18,6 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sessionrec.jagged import Jagged, row_of_element
+
+RANK_METRICS = ("recall", "ndcg", "mrr", "hit_rate")
+"""Names of the metrics at K."""
 
 FloatArray = npt.NDArray[np.float64]
 

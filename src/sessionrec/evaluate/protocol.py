@@ -1,8 +1,10 @@
 """`EvalProtocol`: what is asked and how answers count; it travels with every number.
 
 Leave-one-session-out (paper 4.1.3): the history is all sessions before the last, the targets are the positives of the
-last. Leave-one-item-out: the same history, the target is the last of these positives; earlier items of its session are
-not seen. Which sessions are last, or late, is the split's choice and stands in the data set.
+last. Leave-one-item-out: the target is the last of these positives. The history is the same, and earlier items of its
+session are not seen (`last_item`), or what came before it in its session is one more session of the history
+(`last_item_partial`); for the latter the questions themselves differ, so the view must be made by the protocol, see
+`data.view.evaluation_view`. Which sessions are last, or late, is the split's choice and stands in the data set.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from sessionrec.config import Config
 class EvalProtocol(Config):
     """What is asked and how answers count."""
 
-    targets: Literal["session", "last_item"] = "session"
-    """All positives of the session to predict (leave-one-session-out), or its last one (leave-one-item-out)."""
+    targets: Literal["session", "last_item", "last_item_partial"] = "session"
+    """All positives of the session to predict (leave-one-session-out), or its last one (leave-one-item-out): after the
+    sessions before, or after the earlier events of its own session too."""
     seen: Literal["kept", "filtered"] = "kept"
     """Items of the history: candidates like any other, or taken out (MovieLens, Amazon); so is a target
     among them, which is a miss."""
@@ -45,13 +48,23 @@ class EvalProtocol(Config):
             raise ValueError("give at least one K, each 1 or more, ascending")
         return ks
 
+    @property
+    def has_partial_session(self) -> bool:
+        """Whether the history ends in a part of the target's own session."""
+        return self.targets == "last_item_partial"
+
     def words(self) -> dict[str, str]:
         """The protocol as a report states it, one phrase a choice."""
         return {
             "targets": {
                 "session": "all positives of the session to predict (leave-one-session-out)",
-                "last_item": "the last positive of the session to predict (leave-one-item-out); "
-                "history = the sessions before it",
+                "last_item": "the last positive of the session to predict (leave-one-item-out)",
+                "last_item_partial": "the last positive of the session to predict (leave-one-item-out)",
+            }[self.targets],
+            "history": {
+                "session": "the sessions before the one to predict",
+                "last_item": "the sessions before the target's; nothing of its own session",
+                "last_item_partial": "the sessions before the target's, and the events before it in its own session",
             }[self.targets],
             "candidates": "all items with a training event, never a sample; a target that is none is a miss",
             "seen items": "kept as candidates" if self.seen == "kept" else "taken out; a target among them is a miss",

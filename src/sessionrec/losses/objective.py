@@ -20,10 +20,10 @@ from sessionrec.losses.retrieval import (
     jagged_logsumexp,
     mask_hits,
     masked_score,
-    pair_scores,
     sampled_cross_entropy,
 )
 from sessionrec.losses.samplers import Negatives, NegativeSampler, Uniform
+from sessionrec.losses.scores import draw_scores, log_sum_exp, pair_scores
 
 
 class SampledCrossEntropy(Config):
@@ -153,19 +153,20 @@ class Objective:
             draw: Negatives.
         """
         question_P = _rows(targets.positives.lengths, len(targets.positives.values))
-        positive_scores = pair_scores(query_QD, vectors_UD[places[0]], question_P)
-        negative_scores = _negative_scores(query_QD, vectors_UD, places[1], draw)
+        positive_scores = pair_scores(query_QD, vectors_UD, places[0], targets.positives.offsets)
+        negative_scores = draw_scores(query_QD, vectors_UD, places[1], draw.row_Q)
         if draw.log_expected_RC is not None:
             # logQ: an item drawn often must not be pushed down more often.
             negative_scores = negative_scores - draw.log_expected_RC[draw.row_Q]
-        hits = mask_hits(draw.items_RC[draw.row_Q], targets.positives.values, question_P)
-        masked = negative_scores.new_tensor(masked_score(negative_scores.dtype))
-        negative_scores = negative_scores.index_put(hits, masked)
-        retrieval = self._retrieval(positive_scores, negative_scores, question_P)
+        hits = mask_hits(draw.items_RC, draw.row_Q, targets.positives.values, question_P)
+        with torch.no_grad():
+            # In place and unseen by autograd: nobody keeps the scores, and what is masked has no gradient anyway.
+            negative_scores.index_put_(hits, negative_scores.new_tensor(masked_score(negative_scores.dtype)))
+        retrieval = self._retrieval(self._corrected(positive_scores, targets), negative_scores, question_P)
         rank = retrieval.new_zeros(())
         if self._config.alpha and len(targets.negatives.values):
             question_N = _rows(targets.negatives.lengths, len(targets.negatives.values))
-            exposed = pair_scores(query_QD, vectors_UD[places[2]], question_N)
+            exposed = pair_scores(query_QD, vectors_UD, places[2], targets.negatives.offsets)
             lse_Q = jagged_logsumexp(exposed, question_N, targets.num_questions)
             rank = sampled_cross_entropy(positive_scores, lse_Q, question_P)
         return LossOutput(
@@ -175,10 +176,17 @@ class Objective:
             num_pairs=len(positive_scores),
         )
 
+    def _corrected(self, positive_scores_P: Tensor, targets: Targets) -> Tensor:
+        """[P] scores of positives as a binary loss takes them; see `Popular`."""
+        if self.sampler is None or isinstance(self._config.retrieval, SampledCrossEntropy):
+            return positive_scores_P
+        log_expected_P = self.sampler.log_expected(targets.positives.values)
+        return positive_scores_P if log_expected_P is None else positive_scores_P - log_expected_P
+
     def _retrieval(self, positive_scores_P: Tensor, negative_scores_QC: Tensor, question_P: Tensor) -> Tensor:
         config = self._config.retrieval
         if isinstance(config, SampledCrossEntropy | FullCrossEntropy):
-            return sampled_cross_entropy(positive_scores_P, negative_scores_QC.logsumexp(1), question_P)
+            return sampled_cross_entropy(positive_scores_P, log_sum_exp(negative_scores_QC), question_P)
         calibration = 1.0
         if isinstance(config, Gbce):
             calibration = gbce_calibration(config.negatives.number, self._num_candidates, config.strength)
@@ -187,19 +195,3 @@ class Objective:
 
 def _rows(lengths_Q: Tensor, total: int) -> Tensor:
     return torch.repeat_interleave(lengths_Q, output_size=total)
-
-
-def _negative_scores(query_QD: Tensor, vectors_UD: Tensor, places_RC: Tensor, draw: Draw) -> Tensor:
-    """[Q, C]. One matrix product if all questions share a row; else one a row, over its questions."""
-    num_rows, number = places_RC.shape
-    vectors_RCD = vectors_UD[places_RC]
-    if num_rows == 1:
-        return query_QD @ vectors_RCD[0].T
-    # Questions of a row stand together; pad them so that all rows are one batched product.
-    counts_R = torch.bincount(draw.row_Q, minlength=num_rows)
-    longest = int(counts_R.max())
-    start_R = counts_R.cumsum(0) - counts_R
-    cell_Q = draw.row_Q * longest + torch.arange(len(query_QD), device=query_QD.device) - start_R[draw.row_Q]
-    padded = query_QD.new_zeros(num_rows * longest, query_QD.shape[1]).index_copy(0, cell_Q, query_QD)
-    scores = torch.bmm(padded.view(num_rows, longest, query_QD.shape[1]), vectors_RCD.transpose(1, 2))
-    return scores.reshape(-1, number)[cell_Q]

@@ -24,26 +24,31 @@ def masked_score(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).min
 
 
-def pair_scores(query_QD: Tensor, vector_PD: Tensor, question_P: Tensor) -> Tensor:
-    """[P] dot product of each pair's query and item."""
-    return (query_QD[question_P] * vector_PD).sum(1)
-
-
-def mask_hits(negative_QC: Tensor, positive_P: Tensor, question_P: Tensor) -> tuple[Tensor, Tensor]:
+def mask_hits(drawn_RC: Tensor, row_Q: Tensor, positive_P: Tensor, question_P: Tensor) -> tuple[Tensor, Tensor]:
     """Where a drawn negative is a positive of the question: (questions, columns) to be masked.
 
+    All draws are one ascending list of (row, item), in which every positive is looked for: memory P, time P log(R C),
+    and the draws are not copied for each question. With the whole catalogue as the only row it is a walk down V.
+
     Args:
-        negative_QC: [Q, C] item indices, ascending in each row; repeats allowed.
+        drawn_RC: [R, C] item indices, ascending in each row; repeats allowed.
+        row_Q: [Q] the row of each question.
         positive_P: [P] item indices.
         question_P: [P] their questions.
     """
-    rows = negative_QC[question_P]
-    wanted = positive_P[:, None]
-    first = torch.searchsorted(rows, wanted).squeeze(1)
-    last = torch.searchsorted(rows, wanted, right=True).squeeze(1)
+    num_rows, number = drawn_RC.shape
+    row_P = row_Q[question_P]
+    if num_rows == 1:
+        keys, wanted = drawn_RC.reshape(-1), positive_P
+    else:
+        # Items of all rows and positives lie below `stride`.
+        stride = torch.maximum(drawn_RC.max(), positive_P.max()) + 1 if len(positive_P) else drawn_RC.max() + 1
+        row_R = torch.arange(num_rows, device=drawn_RC.device)
+        keys, wanted = (drawn_RC + (row_R * stride)[:, None]).view(-1), positive_P + row_P * stride
+    first, last = torch.searchsorted(keys, wanted), torch.searchsorted(keys, wanted, right=True)
     count = last - first
     question = torch.repeat_interleave(question_P, count)
-    start = torch.repeat_interleave(first - (count.cumsum(0) - count), count)
+    start = torch.repeat_interleave(first - row_P * number - (count.cumsum(0) - count), count)
     return question, start + torch.arange(len(question), device=question.device)
 
 

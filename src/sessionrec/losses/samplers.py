@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -26,7 +27,8 @@ class Uniform(Config):
 
 
 class Popular(Config):
-    """By training frequency, with repetition; the loss corrects for it (logQ)."""
+    """By training frequency, with repetition; the loss corrects for it (logQ). In cross-entropy the draws stand for the
+    catalogue, so their scores alone are corrected; binary losses tell positives from draws, so both are (NCE)."""
 
     kind: Literal["popular"] = "popular"
     """In proportion to training events ^ beta; the correction makes the sum over draws estimate the catalogue's."""
@@ -68,6 +70,15 @@ class NegativeSampler:
         """Who shares one draw."""
         return self._config.shared
 
+    def log_expected(self, item_P: Tensor) -> Tensor | None:
+        """[P] log of how often a row is expected to draw each item, or None if all are equally likely; 0, that is no
+        correction, for what is no candidate."""
+        if self._log_expected_V is None:
+            return None
+        table = F.pad(self._log_expected_V, (1, 0)).to(item_P.device)
+        is_candidate = (item_P >= 1) & (item_P <= self._num_candidates)
+        return table[item_P.where(is_candidate, 0)]
+
     def draw(self, num_rows: int) -> tuple[Tensor, Tensor | None]:
         """Negatives of some rows.
 
@@ -94,12 +105,17 @@ def distinct_uniform(num_rows: int, number: int, num_candidates: int, generator:
     if number * 4 >= num_candidates:
         keys = torch.rand(num_rows, num_candidates, generator=generator)
         return keys.argsort(dim=1)[:, :number].sort(dim=1).values + 1
-    drawn = torch.randint(1, num_candidates + 1, (num_rows, number), generator=generator).sort(dim=1).values
+    drawn = torch.randint(1, num_candidates + 1, (num_rows, number), generator=generator)
+    # NumPy sorts plain integers with vector instructions. Later only the rows that had a repeat are looked at.
+    drawn.numpy().sort(axis=1)
+    row_K, rows = torch.arange(num_rows), drawn
     while True:
-        is_repeat = torch.zeros_like(drawn, dtype=torch.bool)
-        is_repeat[:, 1:] = drawn[:, 1:] == drawn[:, :-1]
-        count = int(is_repeat.sum())
-        if not count:
+        is_repeat = rows[:, 1:] == rows[:, :-1]
+        has_repeat = is_repeat.any(1)
+        if not bool(has_repeat.any()):
             return drawn
-        drawn[is_repeat] = torch.randint(1, num_candidates + 1, (count,), generator=generator)
-        drawn = drawn.sort(dim=1).values
+        row_K, rows, is_repeat = row_K[has_repeat], rows[has_repeat], is_repeat[has_repeat]
+        count = int(is_repeat.sum())
+        rows[:, 1:][is_repeat] = torch.randint(1, num_candidates + 1, (count,), generator=generator)
+        rows.numpy().sort(axis=1)
+        drawn[row_K] = rows

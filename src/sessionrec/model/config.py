@@ -50,6 +50,9 @@ class ModelConfig(Config):
     """Of the cosine."""
     max_sessions: int = Field(default=512, ge=1)
     """Longest history; HSTU divides its weights by it, so it belongs to the model."""
+    start_token: bool = False
+    """Whether a learned vector stands before a user's first session, so that the first can be asked for too; off as in
+    the paper, which asks for no first session."""
     has_action: bool = True
     """Whether the token of an event knows what the user did; off only where every input is positive."""
     has_features: bool = True
@@ -77,8 +80,9 @@ class ModelConfig(Config):
             ),
             candidates=CandidateEmbedder(items_width=items.parts_width, width=self.width),
             session_encoder=self.session_encoder.build(self.width),
-            backbone=self.backbone.build(self.width, self.max_sessions, self.dropout),
+            backbone=self.backbone.build(self.width, self.max_sessions + self.start_token, self.dropout),
             score=self.score,
             temperature=self.temperature,
             max_sessions=self.max_sessions,
+            has_start=self.start_token,
         )

@@ -1,17 +1,19 @@
 """Embedding (paper 3.3, Eq. 3-4): events become tokens, items become candidates, from the same tables.
 
-Letters: E events, U distinct items of a step, N items, D width, V catalogue.
+Letters: E events, T distinct tokens, U distinct items of a step, W rows of small parts, N items, D width, V catalogue.
 
     token of an event      MLP([id | item features | action | context features])
     candidate of an item   MLP'([id | item features]), or the id row itself when there are no item features
 
 A linear map of a concatenation is the sum of linear maps of its parts. So the first layer runs once a distinct item and
-once a row of a small table, and an event only adds up what it looks up: cost E x D additions instead of E x (parts x D)
-x D multiplications, and no concatenated copy.
+once a row of a small table, and a token only adds up what it looks up. Events of one item with the same action and
+context share their token: on the host it is made once, and an event is a place in the tokens (`Tokens`). Cost: a sort
+of E numbers and T x D additions instead of E x (parts x D) x D multiplications, and no [E, D] copy.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -20,7 +22,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sessionrec.model.rows import Grouping, distinct, is_fast_here, pool, take
+
 INIT_STD = 0.02
+_WHOLE_TABLE = 1024
+"""Combinations of action and context up to which their sums are made for all, not for those that stand in the batch."""
+_MOST_KEYS = 2**31
+_LARGE_FEATURE = 4096
+"""Rows from which on the table of an item feature, such as the author, is trained like the id table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +38,48 @@ class ItemRows:
 
     ids_U: Tensor
     """[U] int64, ascending item indices."""
-    parts_UX: Tensor
-    """[U, X] id row and item features, side by side."""
+    id_UD: Tensor
+    """[U, D] id rows."""
+    features: tuple[tuple[Tensor, Grouping], ...]
+    """Of each item feature rows of its table, [W, D], and which of them each item has."""
+
+    @property
+    def parts_UX(self) -> Tensor:
+        """[U, X] id row and item features, side by side."""
+        parts = [self.id_UD, *(take(values, grouping) for values, grouping in self.features)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def map(self, layer: nn.Linear) -> Tensor:
+        """[U, D'] `layer(parts_UX)`. A feature is mapped once a row of it, not once an item, and not put side by side:
+        U x D multiplications instead of U x X."""
+        if not self.features or not is_fast_here(self.id_UD):
+            return F.linear(self.parts_UX, layer.weight, layer.bias)
+        own, *others = torch.split(layer.weight, self.id_UD.shape[1], dim=1)
+        mapped = F.linear(self.id_UD, own, layer.bias)
+        table = torch.cat([F.linear(values, part) for (values, _), part in zip(self.features, others, strict=True)])
+        return mapped.add_(pool(table, self._all_features(), torch.arange(len(self.ids_U) + 1) * len(others)))
+
+    def _all_features(self) -> Grouping:
+        """[U * F] rows of all features, end to end, item by item."""
+        starts = [0]
+        for values, _ in self.features:
+            starts.append(starts[-1] + len(values))
+        places = [grouping.place_E + start for (_, grouping), start in zip(self.features, starts, strict=False)]
+        return Grouping(torch.stack(places, dim=1).reshape(-1), starts[-1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Tokens of events before the affine second layer, each distinct one once."""
+
+    values_TD: Tensor
+    """[T, D]."""
+    grouping: Grouping | None
+    """Which token each event is; None where every event has its own, in order."""
+
+    def each(self, values_TD: Tensor) -> Tensor:
+        """[E, D] a row an event, from a row a token."""
+        return values_TD if self.grouping is None else take(values_TD, self.grouping)
 
 
 class ItemTable(nn.Module):
@@ -57,6 +106,7 @@ class ItemTable(nn.Module):
         self.num_items, self.width, self.is_sparse = num_items, width, is_sparse
         self.weight = nn.Parameter(torch.empty(num_items + 1, width).normal_(std=INIT_STD))
         self.features = nn.ModuleList(lookup_table(size, width) for size in features.values())
+        self._is_large = [is_sparse and size > _LARGE_FEATURE for size in features.values()]
         self.codes_VF: Tensor
         self.register_buffer("codes_VF", codes_VF.to(torch.int32), persistent=False)
 
@@ -75,17 +125,37 @@ class ItemTable(nn.Module):
             The rows, and for each argument the place of its items in them, in its shape.
         """
         flat = torch.cat([tensor.reshape(-1) for tensor in items])
-        ids, inverse = torch.unique(flat, return_inverse=True)
-        pieces = inverse.split([tensor.numel() for tensor in items])
+        if is_fast_here(self.weight) and self.num_items < _MOST_KEYS:
+            ids, grouping = distinct(flat)
+            inverse = grouping.place_E
+        else:
+            ids, inverse = torch.unique(flat, return_inverse=True)
+        pieces = torch.split(inverse, [tensor.numel() for tensor in items])
         places = tuple(piece.view(tensor.shape) for piece, tensor in zip(pieces, items, strict=True))
         return self.rows(ids), places
 
+    @property
+    def sparse_tables(self) -> list[nn.Parameter]:
+        """Parameters whose gradients name the touched rows only."""
+        if not self.is_sparse:
+            return []
+        large = [table for table, is_large in zip(self.features, self._is_large, strict=True) if is_large]
+        return [self.weight, *(parameter for table in large for parameter in table.parameters())]
+
     def rows(self, ids_U: Tensor) -> ItemRows:
         """The parts of given items."""
-        parts = [F.embedding(ids_U, self.weight, sparse=self.is_sparse and self.training)]
-        codes = self.codes_VF[ids_U].long()
-        parts += [table(codes[:, column]) for column, table in enumerate(self.features)]
-        return ItemRows(ids_U=ids_U, parts_UX=parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
+        id_UD = F.embedding(ids_U, self.weight, sparse=self.is_sparse and self.training)
+        codes_UF = self.codes_VF.index_select(0, ids_U).long()
+        features = []
+        for table, code_U, is_large in zip(self.features, codes_UF.unbind(1), self._is_large, strict=True):
+            assert isinstance(table, nn.Embedding)
+            if is_large:
+                code_W, place_U = torch.unique(code_U, return_inverse=True)
+                values = F.embedding(code_W, table.weight, sparse=self.training)
+                features.append((values, Grouping(place_U, len(code_W))))
+            else:
+                features.append((table.weight, Grouping(code_U.contiguous(), table.num_embeddings)))
+        return ItemRows(ids_U=ids_U, id_UD=id_UD, features=tuple(features))
 
 
 class EventEmbedder(nn.Module):
@@ -116,8 +186,8 @@ class EventEmbedder(nn.Module):
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 
-    def hidden(self, rows: ItemRows, place_E: Tensor, action_E: Tensor, features: dict[str, Tensor]) -> Tensor:
-        """[E, D] the first layer's output.
+    def tokens(self, rows: ItemRows, place_E: Tensor, action_E: Tensor, features: dict[str, Tensor]) -> Tokens:
+        """The first layer's output, each distinct token once where that is cheap.
 
         Args:
             rows: Distinct items.
@@ -125,16 +195,57 @@ class EventEmbedder(nn.Module):
             action_E: [E] bit set.
             features: [E] each, context features by name.
         """
+        num_items = len(rows.ids_U)
+        sizes = [table.num_embeddings for table in self._small_tables()]
+        if not is_fast_here(rows.id_UD) or num_items * math.prod(sizes) >= _MOST_KEYS:
+            return Tokens(values_TD=self.hidden(rows, place_E, action_E, features), grouping=None)
         if self.is_plain:
-            return F.embedding(place_E, rows.parts_UX)
-        small = [*([] if self.action is None else [self.action]), *self.context]
-        codes = [*([] if self.action is None else [action_E]), *(features[name] for name in self.context_names)]
+            return Tokens(values_TD=rows.id_UD, grouping=Grouping(place_E, num_items))
+        # One number for item, action and context; events with the same are one token.
+        key_E = place_E
+        for code_E, size in zip(self._small_codes(action_E, features), sizes, strict=True):
+            _expect_codes(code_E, size)
+            key_E = key_E * size + code_E
+        key_T, grouping = distinct(key_E)
+        num_small = math.prod(sizes)
+        # Sorted by the key, tokens stand in the order of their items.
+        own_order = torch.arange(len(key_T))
+        hidden_TD = take(rows.map(self.from_item), Grouping(key_T // num_small, num_items, own_order))
+        if sizes:
+            small_T = key_T % num_small
+            if num_small <= _WHOLE_TABLE:
+                code_W, small = torch.arange(num_small), Grouping(small_T, num_small)
+            else:
+                code_W, small = distinct(small_T)
+            hidden_TD = hidden_TD.add_(take(self._small_sums(code_W, sizes), small))
+        return Tokens(values_TD=F.silu(hidden_TD), grouping=grouping)
+
+    def hidden(self, rows: ItemRows, place_E: Tensor, action_E: Tensor, features: dict[str, Tensor]) -> Tensor:
+        """[E, D] the first layer's output, a row an event: the plain way, see `tokens`."""
+        if self.is_plain:
+            return F.embedding(place_E, rows.id_UD)
         sums = [F.embedding(place_E, self.from_item(rows.parts_UX))]
+        codes = self._small_codes(action_E, features)
         sums += [
             F.embedding(code_E, layer(table.weight))
-            for code_E, layer, table in zip(codes, self.from_small, small, strict=True)
+            for code_E, layer, table in zip(codes, self.from_small, self._small_tables(), strict=True)
         ]
         return F.silu(reduce(add, sums))
+
+    def _small_tables(self) -> list[nn.Embedding]:
+        tables = [*([] if self.action is None else [self.action]), *self.context]
+        return [table for table in tables if isinstance(table, nn.Embedding)]
+
+    def _small_codes(self, action_E: Tensor, features: dict[str, Tensor]) -> list[Tensor]:
+        return [*([] if self.action is None else [action_E]), *(features[name] for name in self.context_names)]
+
+    def _small_sums(self, code_W: Tensor, sizes: list[int]) -> Tensor:
+        """[W, D] sums of what combinations of action and context add to a token."""
+        sums = []
+        for layer, table, size in reversed(list(zip(self.from_small, self._small_tables(), sizes, strict=True))):
+            sums.append(F.embedding(code_W % size, layer(table.weight)))
+            code_W = code_W // size
+        return reduce(add, sums)
 
     def project(self, hidden_ED: Tensor) -> Tensor:
         """[E, D] the second layer, an affine map."""
@@ -151,14 +262,20 @@ class CandidateEmbedder(nn.Module):
 
     def __init__(self, *, items_width: int, width: int) -> None:
         super().__init__()
-        self.mlp: nn.Module = nn.Identity()
+        self.mlp: nn.Sequential | None = None
         if items_width != width:
             self.mlp = nn.Sequential(nn.Linear(items_width, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, rows: ItemRows) -> Tensor:
         """[U, D]."""
-        vectors: Tensor = self.mlp(rows.parts_UX)
-        return vectors
+        if self.mlp is None:
+            return rows.id_UD
+        first, *others = self.mlp
+        assert isinstance(first, nn.Linear)
+        vectors_UD = rows.map(first)
+        for layer in others:
+            vectors_UD = layer(vectors_UD)
+        return vectors_UD
 
 
 def lookup_table(size: int, width: int) -> nn.Embedding:
@@ -166,3 +283,14 @@ def lookup_table(size: int, width: int) -> nn.Embedding:
     table = nn.Embedding(size, width)
     nn.init.normal_(table.weight, std=INIT_STD)
     return table
+
+
+def _expect_codes(code_E: Tensor, size: int) -> None:
+    """In one number with others, a code out of range would be taken for another combination."""
+    if len(code_E):
+        smallest, largest = torch.aminmax(code_E)
+        if int(smallest) < 0 or int(largest) >= size:
+            raise IndexError(
+                f"a code of an action or context feature must be 0 to {size - 1}, the batch has {int(smallest)} to "
+                f"{int(largest)}; prepare the histories with the vocabularies of the data set of the model"
+            )

@@ -13,8 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sessionrec.batch import Examples, SessionBatch
-from sessionrec.model.embed import CandidateEmbedder, EventEmbedder, ItemRows, ItemTable
-from sessionrec.model.sequence import sequence_of
+from sessionrec.model.embed import INIT_STD, CandidateEmbedder, EventEmbedder, ItemRows, ItemTable
+from sessionrec.model.rows import Grouping, take
+from sessionrec.model.sequence import add_start, sequence_of
+from sessionrec.model.session_encoders.pooling import Mean
 
 _CHUNK = 65_536
 
@@ -31,6 +33,8 @@ class Recommender(nn.Module):
         score: `dot` after a LayerNorm (Eq. 7), or `cosine` over a temperature.
         temperature: Of `cosine`.
         max_sessions: Longest history the backbone takes.
+        has_start: Whether a learned vector stands before each first session, so that it can be asked for too; the
+            backbone then takes `max_sessions + 1` positions.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Recommender(nn.Module):
         score: Literal["dot", "cosine"],
         temperature: float,
         max_sessions: int,
+        has_start: bool = False,
     ) -> None:
         super().__init__()
         self.items, self.events, self.candidates = items, events, candidates
@@ -51,9 +56,13 @@ class Recommender(nn.Module):
         self.norm = nn.LayerNorm(items.width) if score == "dot" else nn.Identity()
         self._score, self._temperature = score, temperature
         self.max_sessions = max_sessions
+        self.start: nn.Parameter | None = None
+        if has_start:
+            self.start = nn.Parameter(torch.empty(items.width).normal_(std=INIT_STD))
 
     def states(self, inputs: SessionBatch, request_time_ms_B: Tensor, rows: ItemRows, place_E: Tensor) -> Tensor:
-        """[S, D] what is known after each session, ready to be compared with candidates.
+        """[S, D] what is known after each session, ready to be compared with candidates; with a start, [S + B, D], each
+        user's own before any session in front.
 
         Args:
             inputs: Histories.
@@ -69,13 +78,16 @@ class Recommender(nn.Module):
                 f"a history has {inputs.max_sessions} sessions, the model takes {self.max_sessions}; "
                 "cap it with `truncation.max_sessions` or train with a larger `max_sessions`"
             )
-        hidden_ED = self.events.hidden(rows, place_E, inputs.action_E, inputs.features)
+        tokens = self.events.tokens(rows, place_E, inputs.action_E, inputs.features)
         encode, offsets = self.session_encoder, inputs.session_offsets
-        if getattr(encode, "is_linear", False):
-            x_SD = self.events.project(encode(hidden_ED, offsets, inputs.max_events))
+        if isinstance(encode, Mean) and encode.is_linear:
+            x_SD = self.events.project(encode.pool(tokens.values_TD, tokens.grouping, offsets))
         else:
-            x_SD = encode(self.events.project(hidden_ED), offsets, inputs.max_events)
-        states_SD: Tensor = self.norm(self.backbone(x_SD, sequence_of(inputs, request_time_ms_B)))
+            x_SD = encode(tokens.each(self.events.project(tokens.values_TD)), offsets, inputs.max_events)
+        sequence = sequence_of(inputs, request_time_ms_B, has_start=self.start is not None)
+        if self.start is not None:
+            x_SD = add_start(inputs.user_offsets, x_SD, self.start.to(x_SD.dtype).expand(inputs.num_users, -1))
+        states_SD: Tensor = self.norm(self.backbone(x_SD, sequence))
         return F.normalize(states_SD, dim=1) / self._temperature if self._score == "cosine" else states_SD
 
     def vectors(self, rows: ItemRows) -> Tensor:
@@ -94,23 +106,25 @@ class Recommender(nn.Module):
             [Q, D] queries, [U, D] vectors of the distinct items, and for each of `others` the places of its items.
 
         Raises:
-            ValueError: A question is asked before the user's first session, or after more sessions than there are.
+            ValueError: A question is asked before the user's first session and the model has no start, or after more
+                sessions than there are.
         """
         inputs, targets = examples
-        _expect_states(inputs, targets.user_Q, targets.num_before_Q)
+        self._expect_states(inputs, targets.user_Q, targets.num_before_Q)
         rows, (place_E, *places) = self.items.gather(inputs.item_E, *others)
         states_SD = self.states(inputs, request_times(examples), rows, place_E)
-        query_S = inputs.user_offsets[targets.user_Q] + targets.num_before_Q - 1
-        return states_SD[query_S], self.vectors(rows), tuple(places)
+        state_Q = self._state_of(inputs, targets.user_Q, targets.num_before_Q)
+        return take(states_SD, Grouping(state_Q, len(states_SD))), self.vectors(rows), tuple(places)
 
     @torch.inference_mode()
     def encode(self, inputs: SessionBatch, request_time_ms_B: Tensor) -> Tensor:
-        """[B, D] the query of each user after the whole history; every user needs at least one session."""
+        """[B, D] the query of each user after the whole history; without a start every user needs a session."""
         user_B = torch.arange(inputs.num_users, device=inputs.user_offsets.device)
-        _expect_states(inputs, user_B, inputs.user_offsets[1:] - inputs.user_offsets[:-1])
+        has_B = inputs.user_offsets[1:] - inputs.user_offsets[:-1]
+        self._expect_states(inputs, user_B, has_B)
         rows, (place_E,) = self.items.gather(inputs.item_E)
         states_SD = self.states(inputs, request_time_ms_B, rows, place_E)
-        return states_SD[inputs.user_offsets[1:] - 1]
+        return states_SD[self._state_of(inputs, user_B, has_B)]
 
     @torch.inference_mode()
     def item_vectors(self) -> Tensor:
@@ -118,20 +132,25 @@ class Recommender(nn.Module):
         ids = torch.arange(self.items.num_items + 1, device=self.items.weight.device)
         return torch.cat([self.vectors(self.items.rows(chunk)) for chunk in torch.split(ids, _CHUNK)])
 
+    def _state_of(self, inputs: SessionBatch, user_Q: Tensor, num_before_Q: Tensor) -> Tensor:
+        """[Q] row of the state that a question is asked of."""
+        place_Q = inputs.user_offsets[user_Q] + num_before_Q
+        return place_Q - 1 if self.start is None else place_Q + user_Q
 
-def _expect_states(inputs: SessionBatch, user_Q: Tensor, num_before_Q: Tensor) -> None:
-    """Without a session there is no state, and the row in its place is another user's. Looked at on the host only."""
-    if num_before_Q.device.type != "cpu":
-        return
-    has_Q = (inputs.user_offsets[1:] - inputs.user_offsets[:-1])[user_Q]
-    is_wrong_Q = (num_before_Q < 1) | (num_before_Q > has_Q)
-    if bool(is_wrong_Q.any()):
-        first = int(is_wrong_Q.nonzero()[0])
-        raise ValueError(
-            f"user {int(user_Q[first])} of the batch has {int(has_Q[first])} sessions and is asked for after "
-            f"{int(num_before_Q[first])}; a query needs at least one session and no more than there are: the model has "
-            "no state before a user's first session, so leave such users to a popularity baseline and `ask_first` off"
-        )
+    def _expect_states(self, inputs: SessionBatch, user_Q: Tensor, num_before_Q: Tensor) -> None:
+        """Without a session there is no state, and the row in its place is another user's. On the host only."""
+        if num_before_Q.device.type != "cpu":
+            return
+        has_Q = (inputs.user_offsets[1:] - inputs.user_offsets[:-1])[user_Q]
+        is_wrong_Q = (num_before_Q < (1 if self.start is None else 0)) | (num_before_Q > has_Q)
+        if bool(is_wrong_Q.any()):
+            first = int(is_wrong_Q.nonzero()[0])
+            raise ValueError(
+                f"user {int(user_Q[first])} of the batch has {int(has_Q[first])} sessions and is asked for after "
+                f"{int(num_before_Q[first])}; a query needs at least one session and no more than there are: the model "
+                "has no state before a user's first session unless it is built with `start_token`, so leave such users "
+                "to a popularity baseline and `ask_first` off"
+            )
 
 
 def request_times(examples: Examples) -> Tensor:

@@ -68,25 +68,47 @@ class SessionSequence:
         return self._cache[name]
 
 
-def sequence_of(batch: SessionBatch, request_time_ms_B: Tensor) -> SessionSequence:
+def sequence_of(batch: SessionBatch, request_time_ms_B: Tensor, *, has_start: bool = False) -> SessionSequence:
     """The sequences of a batch.
 
     Args:
         batch: Histories.
         request_time_ms_B: [B] int64, when the session after the last one begins: known when serving.
+        has_start: Whether each user has one more position in front, at the time of the first session (without one, of
+            the request); see `add_start`.
     """
-    offsets = batch.user_offsets
+    offsets, time_ms_S, length = batch.user_offsets, batch.session_time_ms_S, batch.max_sessions
+    if has_start:
+        lengths = offsets[1:] - offsets[:-1]
+        # The first session where there is one; the request comes behind the last.
+        times = torch.cat([time_ms_S, request_time_ms_B])
+        user_B = torch.arange(len(lengths), device=offsets.device)
+        first_ms_B = times[torch.where(lengths > 0, offsets[:-1], len(time_ms_S) + user_B)]
+        time_ms_S = add_start(offsets, time_ms_S, first_ms_B)
+        offsets, length = _with_start(offsets), length + 1
     lengths = offsets[1:] - offsets[:-1]
-    user_S = torch.repeat_interleave(lengths, output_size=batch.num_sessions)
-    next_time = torch.empty_like(batch.session_time_ms_S)
-    next_time[:-1] = batch.session_time_ms_S[1:]
+    user_S = torch.repeat_interleave(lengths, output_size=len(time_ms_S))
+    next_time = torch.empty_like(time_ms_S)
+    next_time[:-1] = time_ms_S[1:]
     has_sessions = lengths > 0
     next_time[offsets[1:][has_sessions] - 1] = request_time_ms_B[has_sessions]
     return SessionSequence(
         user_offsets=offsets,
-        length=batch.max_sessions,
-        time_ms_S=batch.session_time_ms_S,
+        length=length,
+        time_ms_S=time_ms_S,
         next_time_ms_S=next_time,
         user_S=user_S,
-        position_S=torch.arange(batch.num_sessions, device=offsets.device) - offsets[user_S],
+        position_S=torch.arange(len(time_ms_S), device=offsets.device) - offsets[user_S],
     )
+
+
+def add_start(user_offsets: Tensor, values_SX: Tensor, start_BX: Tensor) -> Tensor:
+    """[S + B, ...] each user's rows with one more in front."""
+    user_S = torch.repeat_interleave(user_offsets[1:] - user_offsets[:-1], output_size=len(values_SX))
+    cell_S = torch.arange(len(values_SX), device=user_offsets.device) + user_S + 1
+    added = values_SX.new_zeros(len(values_SX) + len(start_BX), *values_SX.shape[1:])
+    return added.index_copy(0, _with_start(user_offsets)[:-1], start_BX).index_copy(0, cell_S, values_SX)
+
+
+def _with_start(user_offsets: Tensor) -> Tensor:
+    return user_offsets + torch.arange(len(user_offsets), device=user_offsets.device)

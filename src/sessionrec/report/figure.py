@@ -31,7 +31,11 @@ SECOND: Final = "#0a0006"
 TRAIN: Final = "#0a0007"
 VALIDATION: Final = "#0a0008"
 TEST: Final = "#0a0009"
-_VARIABLES: Final = {
+THIRD: Final = "#0a000a"
+FOURTH: Final = "#0a000b"
+FIFTH: Final = "#0a000c"
+PAGE: Final = "#0a000d"
+VARIABLES: Final = {
     INK: "--ink",
     MUTED: "--muted",
     GRID: "--line",
@@ -41,15 +45,25 @@ _VARIABLES: Final = {
     TRAIN: "--train",
     VALIDATION: "--validation",
     TEST: "--test",
+    THIRD: "--third",
+    FOURTH: "--fourth",
+    FIFTH: "--fifth",
+    PAGE: "--page",
 }
 
-_WIDTH_IN, _HEIGHT_IN = 6.4, 3.5
+_SIZE_IN: Final = (6.4, 3.5)
 _FONT_SIZE = 10.5
 
 
-def new_figure(x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    """An empty figure in the house's style: two quiet axes, horizontal grid lines, labels with units."""
-    figure = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN), layout="constrained")
+def new_figure(x_label: str, y_label: str, size_in: tuple[float, float] = _SIZE_IN) -> tuple[Figure, Axes]:
+    """An empty figure in the house's style: two quiet axes, horizontal grid lines, labels with units.
+
+    Args:
+        x_label: Below.
+        y_label: Beside.
+        size_in: Width and height in inches. Words keep their size, so that a figure for a narrow column is smaller.
+    """
+    figure = Figure(figsize=size_in, layout="constrained")
     figure.patch.set_visible(False)
     axes = figure.add_subplot()
     axes.patch.set_visible(False)
@@ -68,6 +82,7 @@ def new_figure(x_label: str, y_label: str) -> tuple[Figure, Axes]:
 def note(axes: Axes, text: str, at: tuple[float, float], *, color: str = INK, **how: Any) -> None:
     """Words beside what they are about."""
     style: dict[str, Any] = {
+        "parse_math": False,
         "xytext": (0, 4),
         "textcoords": "offset points",
         "fontsize": _FONT_SIZE,
@@ -79,7 +94,10 @@ def note(axes: Axes, text: str, at: tuple[float, float], *, color: str = INK, **
 
 def legend(axes: Axes, **where: Any) -> None:
     """Name the series, without a frame."""
-    axes.legend(frameon=False, fontsize=_FONT_SIZE, labelcolor=INK, handlelength=1, handleheight=0.9, **where)
+    style = {"frameon": False, "fontsize": _FONT_SIZE, "labelcolor": INK, "handlelength": 1, "handleheight": 0.9}
+    for text in axes.legend(**(style | where)).get_texts():
+        # A name may hold a dollar sign and means no formula.
+        text.set_parse_math(False)
 
 
 def percent_axis(axis: Axis) -> None:
@@ -116,6 +134,6 @@ def to_svg(figure: Figure, name: str, description: str) -> Markup:
     body = re.sub(r'href="#', f'href="#{name}-', body)
     body = re.sub(r"url\(#", f"url(#{name}-", body)
     body = re.sub(r"font-family: [^;\"]*", "font-family: var(--sans)", body)
-    for stand_in, variable in _VARIABLES.items():
+    for stand_in, variable in VARIABLES.items():
         body = body.replace(stand_in, f"var({variable})")
     return Markup(f'<svg {view[0]} role="img" aria-label="{escape(description)}">{body}')

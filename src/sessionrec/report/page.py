@@ -5,23 +5,20 @@ In: a data set. Out: one HTML file without any other: style and figures are in i
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sessionrec.data import ledger, wording
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.distribution import Distribution
 from sessionrec.data.people import examples, printable
 from sessionrec.data.statistics import Statistics, measure
-from sessionrec.errors import ArtifactError
 from sessionrec.progress import Progress
 from sessionrec.report import plots
+from sessionrec.report.html_file import render, write_whole
 from sessionrec.report.toml import to_toml
 
 _NUM_PEOPLE: Final = 3
@@ -30,43 +27,14 @@ _NUM_VALUES: Final = 4
 
 def write(dataset: Dataset, path: Path, progress: Progress) -> None:
     """Measure, draw, fill the template, and put the file in its place."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # Tried before the work begins: who cannot write there should hear of it at once.
-        with _complaints_about(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fresh.touch()
-        page = html(dataset, measure(dataset, progress))
-        with _complaints_about(path):
-            fresh.write_text(page, encoding="utf-8")
-            fresh.replace(path)
-    finally:
-        with suppress(OSError):
-            fresh.unlink()
-
-
-@contextmanager
-def _complaints_about(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ArtifactError(f"{path}: cannot write the report: {error.strerror or error}") from error
+    write_whole(path, lambda: html(dataset, measure(dataset, progress)))
 
 
 def html(dataset: Dataset, statistics: Statistics) -> str:
     """The whole page."""
-    environment = Environment(
-        loader=PackageLoader("sessionrec", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        name: getattr(wording, name) for name in ("count", "many", "average", "percent", "size")
-    } | {"printable": printable}
     body = dataset.body
-    page = environment.get_template("dataset.html").render(
+    return render(
+        "dataset.html",
         log=body["log"],
         manifest=dataset.manifest,
         summary=dataset.summary,
@@ -87,7 +55,6 @@ def html(dataset: Dataset, statistics: Statistics) -> str:
         config=to_toml(body["config"]),
         inputs=body["inputs"],
     )
-    return page.strip() + "\n"
 
 
 def _lengths(statistics: Statistics) -> list[tuple[str, list[str]]]:

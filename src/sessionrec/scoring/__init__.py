@@ -15,8 +15,20 @@ Letters: Q questions, V candidates, D width, T targets of all questions, C answe
 """
 
 from sessionrec.scoring.block import Block
-from sessionrec.scoring.blockwise import BLOCK_BYTES, TopK, ranks, search, top_k
+from sessionrec.scoring.blockwise import BLOCK_BYTES, Memory, TopK, ranks, search, top_k
 from sessionrec.scoring.counting import MISS
 from sessionrec.scoring.scorer import DotScorer, Ranker, Scorer
 
-__all__ = ["BLOCK_BYTES", "MISS", "Block", "DotScorer", "Ranker", "Scorer", "TopK", "ranks", "search", "top_k"]
+__all__ = [
+    "BLOCK_BYTES",
+    "MISS",
+    "Block",
+    "DotScorer",
+    "Memory",
+    "Ranker",
+    "Scorer",
+    "TopK",
+    "ranks",
+    "search",
+    "top_k",
+]

@@ -21,7 +21,7 @@ class Best:
         if len(rows) == 0:
             return
         k = self.scores_QC.shape[1]
-        scores, columns = _best_of(part_QV if len(rows) == len(part_QV) else part_QV[rows], k)
+        scores, columns = _best_of(part_QV if len(rows) == len(part_QV) else part_QV.index_select(0, rows), k)
         if torch.isnan(scores).any():
             raise ValueError("a score is not a number; look for NaN in the model's parameters or inputs")
         # Columns of this part are greater than all before, so a stable sort keeps the lower index first.

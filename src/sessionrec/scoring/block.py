@@ -8,6 +8,8 @@ a whole catalogue long, and counting finds it in cache.
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 PART_SCORES = 1 << 19
@@ -36,6 +38,7 @@ class Block:
             width = min(self._width, num_candidates - first)
             piece = self._memory[first * num_questions : (first + width) * num_questions]
             self.parts.append((first, piece.view(num_questions, width)))
+        self._num_whole = num_candidates // self._width
 
     def _places(self, row_N: torch.Tensor, column_N: torch.Tensor) -> torch.Tensor:
         first_N = column_N // self._width * self._width
@@ -55,6 +58,15 @@ class Block:
         stop = self.num_questions if scores_RV.ndim == 1 else start + len(scores_RV)
         for first, part_QV in self.parts:
             part_QV[start:stop] = scores_RV[..., first : first + part_QV.shape[1]]
+
+    def set_row(self, row: int, scores_V: npt.NDArray[np.float32], less: np.float32) -> None:
+        """Write one row, on the host: [V] scores, from each of which the same is taken off."""
+        width, end = self._width, self._num_whole * self._width
+        # The parts of full width as one array, so that a row is two steps and not one a part.
+        whole_PQW = self._memory[: end * self.num_questions].view(-1, self.num_questions, width)
+        np.subtract(scores_V[:end].reshape(-1, width), less, out=whole_PQW.numpy()[:, row])
+        if end < self.num_candidates:
+            np.subtract(scores_V[end:], less, out=self.parts[-1][1].numpy()[row])
 
     def whole(self) -> torch.Tensor:
         """[q, V] a copy in one piece."""

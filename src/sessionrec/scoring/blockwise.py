@@ -13,9 +13,24 @@ from sessionrec.scoring.block import Block
 from sessionrec.scoring.counting import MISS, Cells, Counter
 from sessionrec.scoring.scorer import Scorer
 
-BLOCK_BYTES = 256 << 20
-"""Memory for a block of scores. At least `MIN_QUESTIONS` questions are scored at once, also if that takes more."""
+BLOCK_BYTES = 512 << 20
+"""Memory for a block of scores, enough for 128 questions and a million candidates: fewer questions make a matrix
+product slower, more hardly faster. At least `MIN_QUESTIONS` questions are scored at once, also if that takes more."""
 MIN_QUESTIONS, MAX_QUESTIONS = 16, 1024
+
+
+class Memory:
+    """Memory for blocks that stays between searches: fresh pages of a large block take as long as its scores."""
+
+    def __init__(self) -> None:
+        self._scores = torch.empty(0)
+
+    def take(self, size: int, device: torch.device) -> torch.Tensor:
+        """[size] float32, not set; the same memory as before where that is enough."""
+        if len(self._scores) < size or self._scores.device != device:
+            self._scores = torch.empty(0)  # the old goes before the new comes
+            self._scores = torch.empty(size, device=device)
+        return self._scores[:size]
 
 
 class TopK(NamedTuple):
@@ -66,6 +81,7 @@ def search(
     *,
     exclude: Jagged[torch.Tensor] | None = None,
     block_bytes: int = BLOCK_BYTES,
+    memory: Memory | None = None,
 ) -> tuple[torch.Tensor, TopK]:
     """`ranks` and `top_k` of the same scores, made once.
 
@@ -78,6 +94,7 @@ def search(
         k: Answers a question; 0 = none.
         exclude: Q rows of item indices that do not count.
         block_bytes: Memory for scores.
+        memory: To use again, for who searches more than once.
 
     Raises:
         ValueError: Rows do not fit the questions, or a score is not finite.
@@ -92,11 +109,11 @@ def search(
     if size_v == 0:
         return rank_T, TopK(items_QC, scores_QC)
     step = min(max(block_bytes // (4 * size_v), MIN_QUESTIONS), MAX_QUESTIONS, max(size_q, 1))
-    memory = torch.empty(step * size_v, device=scorer.device)
+    scores = (memory or Memory()).take(step * size_v, scorer.device)
     for start in range(0, size_q, step):
         questions = slice(start, min(start + step, size_q))
         num_rows = questions.stop - start
-        block = Block(memory, num_rows, size_v)
+        block = Block(scores, num_rows, size_v)
         scorer.fill(questions, block)
         hidden = None if exclude is None else Cells.of(exclude, questions, size_v, scorer.device)
         counter = None

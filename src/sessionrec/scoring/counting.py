@@ -54,14 +54,18 @@ class Counter:
             rows = None if chosen is first and len(first) == block.num_questions else targets.row[chosen]
             self._rounds.append((chosen, rows, own_T[chosen, None]))
         self._less_T = torch.zeros(len(own_T), dtype=torch.int64, device=own_T.device)
-        self._is_less = torch.empty(0, device=own_T.device)
+        self._copy = self._is_less = torch.empty(0, device=own_T.device)
 
     def add(self, part_QV: torch.Tensor) -> None:
         """Count in some columns."""
         if len(self._is_less) < part_QV.numel():
-            self._is_less = torch.empty(part_QV.numel(), device=part_QV.device)
+            self._copy, self._is_less = torch.empty(2, part_QV.numel(), device=part_QV.device)
         for chosen, rows, own in self._rounds:
-            rows_QV = part_QV if rows is None else part_QV[rows]
+            rows_QV = part_QV
+            if rows is not None:
+                # Into memory that is there: `part_QV[rows]` takes four times as long.
+                copy = self._copy[: len(rows) * part_QV.shape[1]].view(len(rows), part_QV.shape[1])
+                rows_QV = torch.index_select(part_QV, 0, rows, out=copy)
             # As floats: a sum of booleans takes ten times as long. Exact, a part has far fewer than 2^24 columns.
             is_less = self._is_less[: rows_QV.numel()].view(rows_QV.shape)
             torch.lt(rows_QV, own, out=is_less)

@@ -53,13 +53,21 @@ def save(path: Path, model: nn.Module, optimizer: Optimizer, state: RunState, de
         writer.commit(described)
 
 
-def load(path: Path, model: nn.Module, optimizer: Optimizer) -> RunState:
+def load(path: Path, model: nn.Module, optimizer: Optimizer, described: dict[str, Any] | None = None) -> RunState:
     """Read a checkpoint into a model and an optimizer of the same shape.
 
+    Args:
+        path: Folder.
+        model: Gets the weights.
+        optimizer: Gets the moments.
+        described: What the checkpoint must say of its run; None takes any.
+
     Raises:
-        ArtifactError: It is not there, or of another model.
+        ArtifactError: It is not there, or of another run or model.
     """
     manifest = read_manifest(path, kind=KIND, format=FORMAT)
+    if described is not None:
+        _expect_same(path, described, manifest.body)
     folder = path / manifest.content
     load_weights(folder / _WEIGHTS, model)
     moments = load_file(folder / _MOMENTS)
@@ -85,6 +93,19 @@ def load_weights(file: Path, model: nn.Module) -> None:
                 "the checkpoint belongs to another model or another catalogue"
             )
     model.load_state_dict(found)
+
+
+def _expect_same(path: Path, wanted: Any, found: Any, key: str = "") -> None:
+    """Name the first setting in which two runs differ."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        for name in sorted(wanted.keys() | found.keys()):
+            _expect_same(path, wanted.get(name), found.get(name), f"{key}.{name}" if key else name)
+    # Tuples become lists in JSON.
+    elif json.loads(json.dumps(wanted)) != found:
+        raise ArtifactError(
+            f"{path}: the checkpoint is of another run: {key} is {found!r} there and {wanted!r} here; "
+            "resume with the same settings, or train into another folder"
+        )
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

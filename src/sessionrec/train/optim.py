@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -29,6 +30,8 @@ class OptimConfig(Config):
     """Decay of the gradient's square."""
     warmup_steps: int = Field(default=0, ge=0)
     """Steps of linear warm-up."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Learning rate after the warm-up: `constant` (paper), or `cosine`, half a wave down to 0 at the last step."""
     clip_norm: float | None = Field(default=None, gt=0)
     """Largest norm of the gradient of the dense parameters; none = no clipping."""
 
@@ -106,13 +109,31 @@ class Optimizer:
 
     Args:
         model: Its parameters.
-        tables: Those with sparse gradients.
+        tables: Those with sparse gradients, beside the ones of the model's item tables; none if all are dense.
         config: Rates.
+        num_steps: Steps of the whole run; what `cosine` falls over.
+
+    Raises:
+        ValueError: The schedule is `cosine` and `num_steps` is missing or ends within the warm-up.
     """
 
-    def __init__(self, model: nn.Module, tables: Iterable[nn.Parameter], config: OptimConfig) -> None:
-        self._config = config
-        self.rows = RowAdam(tables, config)
+    def __init__(
+        self,
+        model: nn.Module,
+        tables: Iterable[nn.Parameter],
+        config: OptimConfig,
+        *,
+        num_steps: int | None = None,
+    ) -> None:
+        if config.schedule == "cosine" and (num_steps is None or num_steps <= config.warmup_steps):
+            raise ValueError(
+                f"the schedule `cosine` needs `num_steps` above the {config.warmup_steps} of the warm-up, got "
+                f"{num_steps}; give the number of steps of the whole run, or choose `constant`"
+            )
+        self._config, self._num_steps = config, num_steps
+        own = [table for module in model.modules() if isinstance(module, ItemTable) for table in module.sparse_tables]
+        # In order and each once: what is given, and what a model has beside it.
+        self.rows = RowAdam({id(table): table for table in [*tables, *own]}.values(), config)
         sparse = {id(table) for table in self.rows.tables}
         dense = [parameter for parameter in model.parameters() if id(parameter) not in sparse]
         # A matrix maps; everything else shifts, scales or looks up, and is not decayed.
@@ -124,16 +145,28 @@ class Optimizer:
             [group for group in groups if group["params"]],
             lr=config.learning_rate,
             betas=(config.beta1, config.beta2),
-            foreach=True,
+            fused=True,
         )
         self.step_number = 0
 
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, the first being 1."""
+        config = self._config
+        rate = config.learning_rate * (min(1.0, step / config.warmup_steps) if config.warmup_steps else 1.0)
+        if config.schedule == "cosine" and self._num_steps is not None:
+            after = max(step - config.warmup_steps, 0) / (self._num_steps - config.warmup_steps)
+            rate *= (1 + math.cos(math.pi * min(after, 1.0))) / 2
+        return rate
+
     def step(self) -> float:
-        """Move all weights, forget the gradients; returns the norm of the dense gradient."""
+        """Move all weights, forget the gradients.
+
+        Returns:
+            The norm of the dense gradient before it was clipped; NaN where nothing is clipped, for measuring it would
+            be a pass over all weights that nobody asked for.
+        """
         self.step_number += 1
-        rate = self._config.learning_rate
-        if self._config.warmup_steps:
-            rate *= min(1.0, self.step_number / self._config.warmup_steps)
+        rate = self.rate(self.step_number)
         for group in self.dense.param_groups:
             group["lr"] = rate
         norm = math.nan

@@ -9,7 +9,8 @@ Letters: S sessions, D width, H heads, K width of a head. A layer, on x in R^{S 
     b_ij = p[j - i] + w[bucket(t_{i+1} - t_j)]      shared by the heads, each layer its own
 
 `t_{i+1}` is the start of the next session, which a server knows: it is the time of the request. Cost of a layer: 5 D^2
-multiplications a session, and 2 L D a pair within the padded length L; the bias costs one [B, L, L] block, no heads.
+multiplications a session, and 2 L D a pair within the padded length L. On the host attention runs in blocks, by hand
+(`hstu_attention`); elsewhere the plain operations below are taken.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from torch import Tensor, nn
 
 from sessionrec.config import Config
 from sessionrec.model.attention import NUM_TIME_BUCKETS, lookup, silu_attention, time_buckets
+from sessionrec.model.dropout import Dropout, dropout
 from sessionrec.model.embed import lookup_table
+from sessionrec.model.hstu_attention import Plan, gated_attention, plan
+from sessionrec.model.rows import Grouping, is_fast_here, take
 from sessionrec.model.sequence import SessionSequence
 
 _INIT_STD = 0.02
@@ -65,11 +69,11 @@ class Hstu(nn.Module):
         if width % config.heads:
             raise ValueError(f"`heads` must divide the width {width}, got {config.heads}")
         self.max_sessions, self.scale = max_sessions, width**0.5
-        self._time = config.time_bias
+        self._heads, self._time = config.heads, config.time_bias
         self.position: nn.Embedding | None = None
         if config.absolute_position:
             self.position = lookup_table(max_sessions, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             HstuLayer(width, config.heads, max_sessions, dropout, config.time_bias != "none", config.position_bias)
             for _ in range(config.layers)
@@ -79,14 +83,18 @@ class Hstu(nn.Module):
         """[S, D] the state after each session."""
         x_SD = x_SD * self.scale
         if self.position is not None:
-            x_SD = x_SD + self.position(sequence.position_S)
+            x_SD = x_SD + take(self.position.weight, Grouping(sequence.position_S, self.max_sessions))
         x_SD = self.dropout(x_SD)
-        sequence.once("hstu mask", lambda: sequence.causal_BLL().to(x_SD.dtype) / self.max_sessions)
-        sequence.once("distance", lambda: self._distance_LL(sequence))
-        if self._time != "none":
-            sequence.once("time buckets", lambda: self._buckets_BLL(sequence))
+        cut: Plan | None = None
+        if is_fast_here(x_SD):
+            cut = plan(sequence, heads=self._heads, max_sessions=self.max_sessions, time_bias=self._time)
+        else:
+            sequence.once("hstu mask", lambda: sequence.causal_BLL().to(x_SD.dtype) / self.max_sessions)
+            sequence.once("distance", lambda: self._distance_LL(sequence))
+            if self._time != "none":
+                sequence.once("time buckets", lambda: self._buckets_BLL(sequence))
         for layer in self.layers:
-            x_SD = layer(x_SD, sequence)
+            x_SD = layer(x_SD, sequence, cut)
         return x_SD
 
     def _distance_LL(self, sequence: SessionSequence) -> Tensor:
@@ -118,19 +126,27 @@ class HstuLayer(nn.Module):
         if has_time:
             self.time = nn.Parameter(torch.empty(NUM_TIME_BUCKETS).normal_(std=_INIT_STD))
 
-    def forward(self, x_SD: Tensor, sequence: SessionSequence) -> Tensor:
-        """[S, D]."""
+    def forward(self, x_SD: Tensor, sequence: SessionSequence, cut: Plan | None) -> Tensor:
+        """[S, D]; without `cut`, plain operations on padded blocks."""
         width = x_SD.shape[1]
-        mixed = F.silu(F.layer_norm(x_SD, (width,), eps=_EPS) @ self.uvqk)
-        gate_SD, vqk = torch.split(mixed, [width, 3 * width], dim=1)
+        mixed_SX = F.layer_norm(x_SD, (width,), eps=_EPS) @ self.uvqk
+        if cut is None:
+            gate_SD, attended_SD = self._plain(mixed_SX, sequence)
+        else:
+            gate_SD, attended_SD = gated_attention(mixed_SX, self.position, self.time, cut)
+        gated = gate_SD * F.layer_norm(attended_SD, (width,), eps=_EPS)
+        update: Tensor = self.output(dropout(gated, self._dropout, self.training))
+        return x_SD + update
+
+    def _plain(self, mixed_SX: Tensor, sequence: SessionSequence) -> tuple[Tensor, Tensor]:
+        """What `gated_attention` says, by operations that every device and precision has."""
+        width = mixed_SX.shape[1] // 4
+        gate_SD, vqk = torch.split(F.silu(mixed_SX), [width, 3 * width], dim=1)
         padded = sequence.pad(vqk).view(sequence.num_users, sequence.length, 3, self._heads, -1)
         v_BHLK, q_BHLK, k_BHLK = padded.permute(2, 0, 3, 1, 4)
         mask_BLL = sequence.once("hstu mask", _never)
         attended = silu_attention(q_BHLK, k_BHLK, v_BHLK, self._bias(sequence), mask_BLL)
-        attended_SD = sequence.unpad(attended.transpose(1, 2).reshape(sequence.num_users, sequence.length, width))
-        gated = gate_SD * F.layer_norm(attended_SD, (width,), eps=_EPS)
-        update: Tensor = self.output(F.dropout(gated, self._dropout, self.training))
-        return x_SD + update
+        return gate_SD, sequence.unpad(attended.transpose(1, 2).reshape(sequence.num_users, sequence.length, width))
 
     def _bias(self, sequence: SessionSequence) -> Tensor | None:
         """[B, L, L], or [1, L, L] without times."""

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sessionrec.config import Config
+from sessionrec.model.rows import Grouping, pool
 
 
 class MeanConfig(Config):
@@ -48,17 +49,19 @@ class MaxReluConfig(Config):
 
 
 class Mean(nn.Module):
-    """Mean over the events of each session. One pass over [E, D]."""
+    """Mean over the events of each session. One pass over the events, without a copy of their tokens."""
 
     is_linear = True
     """An affine map of the events may as well be applied after it, to S rows instead of E."""
 
     def forward(self, tokens_ED: Tensor, session_offsets: Tensor, max_events: int) -> Tensor:
         """[S, D]."""
+        return self.pool(tokens_ED, None, session_offsets)
+
+    def pool(self, tokens_TD: Tensor, grouping: Grouping | None, session_offsets: Tensor) -> Tensor:
+        """[S, D] from distinct tokens; `grouping` says which one each event is."""
         lengths_S = session_offsets[1:] - session_offsets[:-1]
-        session_E = torch.repeat_interleave(lengths_S, output_size=len(tokens_ED))
-        total = tokens_ED.new_zeros(len(lengths_S), tokens_ED.shape[1]).index_add(0, session_E, tokens_ED)
-        return total / lengths_S.clamp(min=1)[:, None]
+        return pool(tokens_TD, grouping, session_offsets) / lengths_S.clamp(min=1)[:, None]
 
 
 class Max(nn.Module):

@@ -1,4 +1,4 @@
-"""The stages, each reads one artifact and writes one: so far `prepare`, raw log -> data set."""
+"""`prepare`: a raw log becomes a data set."""
 
 from __future__ import annotations
 

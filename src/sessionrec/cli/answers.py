@@ -1,0 +1,150 @@
+"""Commands that answer: `recommend` and `rank`."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import polars as pl
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from sessionrec.cli import screen
+from sessionrec.cli.runs import DataOption, RunPath, opened
+from sessionrec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sessionrec.recommend import Recommendations, SessionRec
+
+_FILE_HELP = "CSV or Parquet, one row an event: user, item, time (or time_ms), and session, positive, ... if there are."
+
+
+def recommend(
+    run: RunPath,
+    user: Annotated[list[str] | None, typer.Option(help="Id of a user of the data set; may be repeated.")] = None,
+    file: Annotated[Path | None, typer.Option(help=_FILE_HELP)] = None,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Items for each user.")] = 10,
+    exclude_seen: Annotated[bool, typer.Option(help="Leave out items of the user's own history.")] = False,
+    now: Annotated[str | None, typer.Option(help="When the next session begins, ISO 8601, UTC.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write a CSV or Parquet file instead of a table.")] = None,
+    data: DataOption = None,
+) -> None:
+    """Recommend items for the next session of some users.
+
+    The next session begins now; for users of the data set, a usual pause after their last one, since a log of last year
+    would otherwise be a year old to the model. Without --user and --file, three users of the data set are shown.
+
+    [bold]Examples[/]: sessionrec recommend run/ --user 17   ·   sessionrec recommend run/ --file today.csv
+    """
+    from sessionrec.recommend import SessionRec
+
+    model = SessionRec.load(run)
+    histories, moment = _histories(model, user, file, data, now)
+    answers = model.recommend(histories, k, now=moment, exclude_seen=exclude_seen)
+    _show(answers, out)
+
+
+def rank(
+    run: RunPath,
+    candidates: Annotated[str, typer.Option(help="Item ids, comma-separated, or a JSON list.")],
+    user: Annotated[list[str] | None, typer.Option(help="Id of a user of the data set; may be repeated.")] = None,
+    file: Annotated[Path | None, typer.Option(help=_FILE_HELP)] = None,
+    now: Annotated[str | None, typer.Option(help="When the next session begins, ISO 8601, UTC.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write a CSV or Parquet file instead of a table.")] = None,
+    data: DataOption = None,
+) -> None:
+    """Order given items for some users, best first.
+
+    [bold]Example[/]: sessionrec rank run/ --user 17 --candidates 825994,826784,829291
+    """
+    from sessionrec.recommend import SessionRec
+
+    model = SessionRec.load(run)
+    histories, moment = _histories(model, user, file, data, now)
+    wanted = _ids(candidates)
+    num_users = histories["user"].n_unique() if isinstance(histories, pl.DataFrame) else len(histories.users)
+    _show(model.rank(histories, [wanted] * num_users, now=moment), out)
+
+
+def _histories(
+    model: SessionRec, user: list[str] | None, file: Path | None, data: Path | None, now: str | None
+) -> tuple[Any, datetime | None]:
+    """Events of the users asked for, and the time of the request."""
+    moment = _moment(now)
+    if user and file is not None:
+        raise ConfigError("give --user or --file, not both")
+    if file is not None:
+        return _read(file), moment
+    dataset = model.model.open_dataset(opened(data))
+    ids = user or dataset.read(dataset.row_groups[0]).user_U[:3].to_list()
+    return model.users(ids, dataset), moment
+
+
+def _read(file: Path) -> pl.DataFrame:
+    try:
+        if file.suffix.lower() == ".parquet":
+            return pl.read_parquet(file)
+        return pl.read_csv(file, try_parse_dates=True)
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: there is no such file") from None
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise ConfigError(f"{file}: cannot be read as a table: {str(error).splitlines()[0]}") from None
+
+
+def _moment(now: str | None) -> datetime | None:
+    if now is None:
+        return None
+    try:
+        return datetime.fromisoformat(now)
+    except ValueError:
+        raise ConfigError(f"--now: expected a time such as 2024-03-01T09:00, got {now!r}") from None
+
+
+def _ids(text: str) -> list[Any]:
+    if text.lstrip().startswith("["):
+        try:
+            return list(json.loads(text))
+        except ValueError as error:
+            raise ConfigError(f"--candidates: not a JSON list: {error}") from None
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _show(answers: list[Recommendations], out: Path | None) -> None:
+    from sessionrec.recommend import to_frame
+
+    if out is not None:
+        frame = to_frame(answers)
+        if out.suffix.lower() == ".parquet":
+            frame.write_parquet(out)
+        else:
+            frame.write_csv(out)
+        screen.say(f"{len(frame):,} rows: {out}")
+        return
+    for answer in answers:
+        screen.console.print(answer_table(answer))
+
+
+def answer_table(answer: Recommendations) -> Table:
+    """One user's answer."""
+    told = "" if answer.source == "model" else ", by popularity: nothing is known of this user"
+    unknown = f", {answer.num_unknown} events with unknown items" if answer.num_unknown else ""
+    table = Table(
+        box=None,
+        padding=(0, 2, 0, 0),
+        header_style="dim",
+        pad_edge=False,
+        title=f"user {escape(str(answer.user))}{told}{unknown}",
+        title_justify="left",
+        title_style="bold",
+    )
+    table.add_column("", justify="right", style="dim")
+    table.add_column("item")
+    table.add_column("", no_wrap=False)
+    table.add_column("score", justify="right")
+    for rank, (item, name, score) in enumerate(zip(answer.items, answer.names, answer.scores, strict=True), 1):
+        label = "" if name == str(item) else name
+        table.add_row(str(rank), escape(str(item)), escape(label), f"{score:.3f}")
+    return table

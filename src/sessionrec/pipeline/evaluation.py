@@ -1,0 +1,181 @@
+"""`evaluate`: what a trained model reaches on held-out sessions, beside the floors, under one protocol."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+
+from sessionrec.artifacts import ArtifactWriter, read_manifest
+from sessionrec.baselines import fit_floors
+from sessionrec.config import Config
+from sessionrec.data.dataset import Dataset
+from sessionrec.data.loader import Loader
+from sessionrec.data.view import View, evaluation_view
+from sessionrec.evaluate import EvalProtocol, EvalReport, quality_of
+from sessionrec.evaluate import evaluate as ask_all
+from sessionrec.pipeline.runs import RunFolder
+from sessionrec.pipeline.showcase import showcase
+from sessionrec.pipeline.training import facts_of, questions
+from sessionrec.progress import Progress, silent
+from sessionrec.recommend import artifact
+from sessionrec.recommend.artifact import TrainedModel
+from sessionrec.recommend.ranker import ModelRanker
+from sessionrec.scoring import Ranker
+
+KIND, FORMAT = "evaluation", 1
+EXAMPLES = "examples.json"
+
+
+class EvaluationConfig(Config):
+    """What is asked, and of whom."""
+
+    part: Literal["validation", "test"] = "test"
+    """Whose sessions are to be predicted."""
+    protocol: EvalProtocol = EvalProtocol()
+    """How answers count."""
+    floors: bool = True
+    """Whether popularity, recency popularity and repeat answer the same questions."""
+    floor_metric: str = "ndcg@10"
+    """Metric on validation that chooses the half-life and the decay; at the top of the list floors are strongest."""
+    batch_users: int = Field(default=512, ge=1)
+    """Users a batch."""
+    num_examples: int = Field(default=4, ge=0)
+    """Users whose answers are kept to be read."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads of torch; by default as many as it likes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Figures of a model and the floors; the model first."""
+
+    reports: list[EvalReport]
+    choices: dict[str, dict[str, float]]
+    """Parameters of floors that were chosen on validation questions."""
+
+    @property
+    def model(self) -> EvalReport:
+        """The model's."""
+        return self.reports[0]
+
+
+def evaluate(
+    run: Path | str,
+    dataset: Dataset | None = None,
+    config: EvaluationConfig | None = None,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Ask a trained model and the floors; the figures are written to `run/evaluation`.
+
+    Args:
+        run: Folder of a run.
+        dataset: The model was trained on; by default where it was then.
+        config: What is asked; by default all positives of the test sessions.
+        progress: Called with system, users done and users in all.
+
+    Raises:
+        ArtifactError: There is no model, or it is of another data set.
+    """
+    config = config or EvaluationConfig()
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    folder = RunFolder(Path(run))
+    model = artifact.load(folder.path)
+    dataset = model.open_dataset(dataset)
+    ranker = ModelRanker(model.recommender, model.num_candidates)
+    asked = Asked(dataset, evaluation_view(model.view, config.part, config.protocol.targets), config)
+    about = {"data": dataset.digest, "part": config.part}
+    seconds: dict[str, float] = {}
+    run_about = about | {"model": model.fingerprint, "seed": model.body["seed"]}
+    reports = [asked.report(system_name(model), ranker, run_about, seconds, progress)]
+    choices: dict[str, dict[str, float]] = {}
+    if config.floors:
+        # Floors see all events, whatever the model was trained to see.
+        whole = Asked(dataset, evaluation_view(View(), config.part, config.protocol.targets), config)
+        quality = quality_of(facts_of(dataset), config.protocol, config.floor_metric)
+        for floor in fit_floors(dataset, whole.view, quality, part=config.part, progress=progress):
+            reports.append(whole.report(floor.name, floor.ranker, about | floor.choice, seconds, progress))
+            if floor.choice:
+                choices[floor.name] = floor.choice
+    evaluation = Evaluation(reports=reports, choices=choices)
+    is_filtered = config.protocol.seen == "filtered"
+    examples = showcase(ranker, dataset, asked.view, questions(), config.num_examples, exclude_seen=is_filtered)
+    _write(folder, model, evaluation, {"part": config.part, "seconds": seconds}, examples)
+    return evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One part's questions of a data set, and how answers count."""
+
+    dataset: Dataset
+    view: View
+    config: EvaluationConfig
+
+    def report(
+        self,
+        name: str,
+        system: Ranker,
+        about: dict[str, Any],
+        seconds: dict[str, float],
+        progress: Progress,
+    ) -> EvalReport:
+        """What one system reaches; `seconds` is told how long it took."""
+        started = time.perf_counter()
+        found = ask_all(
+            system,
+            Loader(self.dataset, self.view, questions(self.config.batch_users), seed=0),
+            facts_of(self.dataset),
+            self.config.protocol,
+            name=name,
+            about=about,
+            num_users=self.dataset.num_users,
+            progress=lambda _, done, total: progress(name, done, total),
+        )
+        seconds[name] = round(time.perf_counter() - started, 2)
+        return found
+
+
+def system_name(model: TrainedModel) -> str:
+    """The name of a model in tables: SessionRec-HSTU, or HSTU and HSTU+ for item-level ones."""
+    kind = model.config.backbone.kind
+    backbone = {"hstu": "HSTU", "gru": "GRU", "transformer": "Transformer"}.get(kind, kind)
+    if model.view.unit == "session":
+        return f"SessionRec-{backbone}"
+    return backbone if model.view.events == "positives" else f"{backbone}+"
+
+
+def read_evaluation(run: Path | str) -> Evaluation:
+    """What `evaluate` wrote.
+
+    Raises:
+        ArtifactError: There is none.
+    """
+    path = RunFolder(Path(run)).evaluation
+    manifest = read_manifest(path, kind=KIND, format=FORMAT)
+    folder, body = path / manifest.content, manifest.body
+    reports = [EvalReport.load(folder / body["files"][name]) for name in body["systems"]]
+    return Evaluation(reports=reports, choices=body["choices"])
+
+
+def _write(
+    folder: RunFolder,
+    model: TrainedModel,
+    evaluation: Evaluation,
+    more: dict[str, Any],
+    examples: list[dict[str, Any]],
+) -> None:
+    with ArtifactWriter(folder.evaluation, kind=KIND, format=FORMAT) as writer:
+        files = {}
+        for number, report in enumerate(evaluation.reports):
+            files[report.system] = f"{number}.json"
+            report.save(writer.file(files[report.system]))
+        writer.file(EXAMPLES).write_text(json.dumps(examples, ensure_ascii=False, indent=1), encoding="utf-8")
+        body = {"systems": list(files), "files": files, "choices": evaluation.choices}
+        writer.commit(body | {"model": model.fingerprint, "dataset": model.dataset} | more)

@@ -1,0 +1,40 @@
+"""What lies where in the folder of a run.
+
+run/metrics.jsonl     a line an epoch
+run/last, run/best    checkpoints: to go on from, and of the best epoch
+run/model             the trained model: all that answering needs
+run/evaluation        figures of the model and the floors, some users' answers
+run/index             the items, ready to be searched
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths of a run."""
+
+    path: Path
+
+    @property
+    def model(self) -> Path:
+        """Artifact `model`."""
+        return self.path / "model"
+
+    @property
+    def evaluation(self) -> Path:
+        """Artifact `evaluation`."""
+        return self.path / "evaluation"
+
+    @property
+    def index(self) -> Path:
+        """Artifact `index`."""
+        return self.path / "index"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether there is a trained model."""
+        return (self.model / "manifest.json").is_file()

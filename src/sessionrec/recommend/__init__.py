@@ -1,0 +1,11 @@
+"""Answering: a trained model as an artifact, histories as callers have them, and `SessionRec`, which joins the two.
+
+Uses: model, index, data. Used by: the pipeline, the command line and services.
+"""
+
+from __future__ import annotations
+
+from sessionrec.recommend.face import ItemVectors, Recommendations, SessionRec, to_frame
+from sessionrec.recommend.histories import Session
+
+__all__ = ["ItemVectors", "Recommendations", "Session", "SessionRec", "to_frame"]

@@ -1,0 +1,58 @@
+"""A trained model behind the answer type that evaluation asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from sessionrec.batch import Examples
+from sessionrec.data.loader import by_length
+from sessionrec.model.recommender import Recommender
+from sessionrec.scoring import DotScorer
+
+_USERS = 64
+"""Users encoded at once, of like length, so that few cells are padding."""
+
+
+class ModelRanker:
+    """Scores candidates by the dot product of query and item vector. Item vectors are made once, when it is made.
+
+    Args:
+        model: In whatever state; left in the mode it was in.
+        num_candidates: V, the items 1 to V.
+    """
+
+    def __init__(self, model: Recommender, num_candidates: int) -> None:
+        self._model = model
+        self._device = model.items.weight.device
+        with _evaluating(model):
+            self.items_VD: Tensor = model.item_vectors()[1 : num_candidates + 1]
+
+    def scorer(self, examples: Examples) -> DotScorer:
+        """See `scoring.Ranker`."""
+        return DotScorer(self.queries(examples), self.items_VD)
+
+    def queries(self, examples: Examples) -> Tensor:
+        """[Q, D] the query of each question."""
+        query_QD = self.items_VD.new_empty(examples.targets.num_questions, self.items_VD.shape[1])
+        with _evaluating(self._model):
+            for piece, places in by_length(examples, _USERS):
+                if self._device.type != "cpu":
+                    piece = Examples(piece.inputs.to(self._device), piece.targets.to(self._device))
+                query_QD[places.to(self._device)] = self._model(piece)[0]
+        return query_QD
+
+
+@contextmanager
+def _evaluating(model: Recommender) -> Iterator[None]:
+    """No dropout and no gradients, and back again."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(was_training)

@@ -1,0 +1,162 @@
+"""The report of a training run: what the template is given, and the file it becomes.
+
+In: a run folder. Out: one HTML file without any other: style and figures are in it, nothing is fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from sessionrec.data.people import printable
+from sessionrec.progress import Progress
+from sessionrec.report import bootstrap, run_plots, run_words
+from sessionrec.report.bootstrap import Estimate
+from sessionrec.report.html_file import render, write_whole
+from sessionrec.report.run_files import WEIGHT, Evaluation, Example, Run, System, read_run
+from sessionrec.report.run_groups import by_history
+from sessionrec.report.toml import to_toml
+
+_IN_SESSION: Final = ("in_session_auc", "in_session_ndcg")
+_DRAWN: Final = ("ndcg@10", "recall@10", "recall@100")
+_VISITS: Final = 5
+_STAGE: Final = "intervals"
+
+
+def write(path: Path, out: Path, progress: Progress) -> None:
+    """Read, draw, fill the template, and put the file in its place."""
+    run = read_run(path)
+    write_whole(out, lambda: html(run, progress))
+
+
+def html(run: Run, progress: Progress) -> str:
+    """The whole page."""
+    model = run.model
+    about = {"name": model.preset or "Model", "title": f"{model.preset or 'Model'} on {printable(model.dataset.name)}"}
+    results = None
+    if run.evaluation is not None:
+        results = _results(run.evaluation, printable(model.dataset.name), progress)
+        about = {"name": results["names"][0], "title": results["headline"]}
+    else:
+        about["title"] += ", not evaluated yet"
+    return render(
+        "run.html",
+        run=run,
+        model=model,
+        about=about,
+        results=results,
+        remarks=run_words.remarks(run),
+        stopped=run_words.stopped(model.selection),
+        # One epoch is a number and no curve.
+        training_plots=run_plots.training_plots(run.epochs, model.selection) if len(run.epochs) > 1 else [],
+        training_metrics=_training_metrics(run),
+        folder=run_words.command_path(run.path),
+        config=to_toml(model.config),
+        commands=_commands(run),
+        index_config=to_toml(run.index.config) if run.index is not None else "",
+        machine={name: printable(value) for name, value in model.machine.items() if value is not None},
+        kept={name: number for name, number in model.dataset.kept.items() if isinstance(number, int)},
+    )
+
+
+def _results(evaluation: Evaluation, log: str, progress: Progress) -> dict[str, Any]:
+    """Everything that is said of the evaluation."""
+    systems, first = evaluation.systems, evaluation.systems[0]
+    names = [printable(system.name) for system in systems]
+    main = run_words.main_metric(first)
+    metrics = [f"{name}@{k}" for name in ("ndcg", "recall") for k in first.ks]
+    in_session = [metric for metric in _IN_SESSION if metric in first.users.columns]
+    count = _counter(progress, (1 + bool(in_session) + len(systems[-1].by_history)) * bootstrap.RESAMPLES)
+    values = {metric: np.stack([system.values(metric) for system in systems]) for metric in (*metrics, *in_session)}
+    estimates = bootstrap.estimate(values, first.users[WEIGHT].to_numpy().astype(np.float64), count)
+    groups = by_history(systems, main, count)
+    in_session = [metric for metric in in_session if metric in estimates]
+    drawn = [metric for metric in _DRAWN if metric in estimates] or metrics[:3]
+    k = 100 if 100 in first.ks else first.ks[-1]
+    return {
+        "evaluation": evaluation,
+        "systems": systems,
+        "first": first,
+        "names": names,
+        "notes": [run_words.choice(system.choice) for system in systems],
+        "colors": run_plots.color_variables(len(systems)),
+        "main": main,
+        "metrics": metrics,
+        "in_session": in_session,
+        "estimates": estimates,
+        "best": {metric: _best(estimates[metric]) for metric in estimates},
+        "lists": list(first.lists),
+        "groups": groups,
+        "popularity_k": k,
+        "headline": run_words.headline(names, estimates[main], log, main),
+        "verdicts": run_words.verdicts(names, estimates[main]),
+        "metric_plots": run_plots.metric_plots(names, estimates, drawn),
+        "session_plots": run_plots.session_plots(names, estimates),
+        "session_verdicts": run_words.verdicts(names, estimates[in_session[0]]) if in_session else [],
+        "breakdown_plots": _breakdown_plots(systems, names, groups, main, k),
+        "level": bootstrap.LEVEL,
+        "resamples": bootstrap.RESAMPLES,
+        "seed": bootstrap.SEED,
+        "examples": [_marked(example) for example in evaluation.examples],
+    }
+
+
+def _breakdown_plots(systems: Sequence[System], names: Sequence[str], groups: Any, main: str, k: int) -> list[Any]:
+    plots = [run_plots.history_plot(names, groups, main)] if groups else []
+    return plots + ([run_plots.popularity_plot(systems, k)] if systems[0].by_popularity else [])
+
+
+def _best(estimates: Sequence[Estimate]) -> float:
+    """What the best system has, to set it in bold; equals are all the best."""
+    return max(one.mean for one in estimates)
+
+
+def _marked(example: Example) -> dict[str, Any]:
+    """A user to read: the newest sessions, the number of targets that the list found, targets by rank."""
+    hits = sum(item.is_hit for item in example.predicted)
+    visits = example.history[-_VISITS:]
+    return {
+        "user": example,
+        "visits": visits,
+        "earlier": example.num_sessions - len(visits),
+        "hits": hits,
+        "came": sorted(example.came.positives, key=lambda item: (item.rank is None, item.rank or 0)),
+    }
+
+
+def _commands(run: Run) -> list[str]:
+    """What makes this folder again; the config stands on the page."""
+    folder = run_words.command_path(run.path)
+    data = run_words.command_path(run.model.dataset.path)
+    return [
+        f"sessionrec fit {data} --config run.toml --out {folder}",
+        f"sessionrec evaluate {folder}",
+        f"sessionrec index {folder}",
+        f"sessionrec report {folder}",
+    ]
+
+
+def _training_metrics(run: Run) -> list[str]:
+    """Those of a validation that the table of epochs has room for."""
+    names = {name for epoch in run.epochs for name in epoch.validation_metrics}
+    return sorted((name for name in names if name.startswith(("ndcg@", "recall@"))), key=_by_name)
+
+
+def _by_name(metric: str) -> tuple[str, int]:
+    name, _, k = metric.partition("@")
+    return name, int(k) if k.isdigit() else 0
+
+
+def _counter(progress: Progress, total: int) -> Callable[[int], None]:
+    """Adds up what the parts of the work have done."""
+    done = 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        progress(_STAGE, done, total)
+
+    return count

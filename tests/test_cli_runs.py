@@ -1,0 +1,188 @@
+"""The commands on models, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from sessionrec.cli import main, screen
+from tests.shop import SMALL, write_shop
+
+COMMAND = [sys.executable, "-m", "sessionrec.cli"]
+
+
+def run(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr("sys.argv", ["sessionrec", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return int(end.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared, fitted, evaluated, indexed: by the commands alone."""
+    folder = tmp_path_factory.mktemp("shop")
+    write_shop(folder)
+    patch = pytest.MonkeyPatch()
+    patch.chdir(folder)
+    try:
+        assert run("prepare", "shop.toml", "--out", "data", monkeypatch=patch) == 0
+        assert run("fit", "data", "--out", "run", *SMALL, "training.epochs=12", monkeypatch=patch) == 0
+        assert run("evaluate", "run", monkeypatch=patch) == 0
+        assert run("index", "run", "index.kind=exact", "k=5", monkeypatch=patch) == 0
+    finally:
+        patch.undo()
+    return folder
+
+
+@pytest.fixture
+def there(shop: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(shop)
+    return shop
+
+
+def test_a_table_of_systems_is_printed(
+    there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("evaluate", "run", monkeypatch=monkeypatch) == 0
+    printed = capsys.readouterr().out
+    for word in ("N@10", "SessionRec-HSTU", "popularity", "recency popularity: half-life", "60 users, 120 targets"):
+        assert word in printed
+
+
+def test_recommendations_of_a_user_of_the_log(
+    there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("recommend", "run", "--user", "u7", "-k", "4", monkeypatch=monkeypatch) == 0
+    printed = capsys.readouterr().out
+    assert "user u7" in printed
+    assert printed.count("Item ") == 4
+
+
+def test_without_a_user_three_are_shown(
+    there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("recommend", "run", monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out.count("user u") == 3
+
+
+def test_histories_from_a_file_and_answers_to_a_file(
+    there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = pl.DataFrame({"user": [5, 5, 9], "item": ["s00", "s01", "new"], "time": ["2024-03-20T10:00:00"] * 3})
+    events.write_csv(tmp_path / "today.csv")
+    words = ["recommend", "run", "--file", str(tmp_path / "today.csv"), "--now", "2024-03-22", "-k", "2"]
+    assert run(*words, "--out", str(tmp_path / "a.csv"), monkeypatch=monkeypatch) == 0
+    assert "4 rows" in capsys.readouterr().out
+    answers = pl.read_csv(tmp_path / "a.csv")
+    assert answers["user"].to_list() == [5, 5, 9, 9]
+    assert answers["rank"].to_list() == [1, 2, 1, 2]
+    assert run(*words, "--out", str(tmp_path / "a.parquet"), monkeypatch=monkeypatch) == 0
+    assert pl.read_parquet(tmp_path / "a.parquet")["item"].to_list() == answers["item"].to_list()
+
+
+def test_given_items_are_ranked(
+    there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("rank", "run", "--user", "u3", "--candidates", "s00, s10,nope", monkeypatch=monkeypatch) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("Item " in line for line in lines) == 2
+    assert lines[-1].split()[1] == "nope"
+
+
+def test_a_run_s_report_is_one_file(
+    there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("report", "run", "--out", str(tmp_path / "r.html"), monkeypatch=monkeypatch) == 0
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "SessionRec-HSTU" in page and "recency popularity" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fit", "nowhere", "--out", "x"], "nowhere: no finished dataset here"),
+        (["fit", "data", "--out", "x", "--preset", "best"], "there is no preset 'best'; there are hstu, paper"),
+        (["fit", "data", "--out", "x", "model.wide=3"], "model.wide: unknown key"),
+        (["fit", "data", "--out", "run", *SMALL, "model.width=4"], "the checkpoint is of another run"),
+        (["evaluate", "nowhere"], "no finished model here"),
+        (["evaluate", "run", "protocol.targets=all"], "protocol.targets"),
+        (["evaluate", "run", "--data", "run"], "no finished dataset here"),
+        (["index", "run", "index.kind=tree"], "expected one of 'exact', 'hnsw', 'ivf'"),
+        (["recommend", "run", "--user", "nobody"], "there is no user 'nobody' in this data set"),
+        (["recommend", "run", "--file", "nothing.csv"], "nothing.csv: there is no such file"),
+        (["recommend", "run", "--file", "items.csv"], "column `user` is missing; there are sku, title, brand"),
+        (["recommend", "run", "--user", "u1", "--file", "log.csv"], "give --user or --file, not both"),
+        (["recommend", "run", "--user", "u1", "--now", "soon"], "expected a time such as 2024-03-01T09:00"),
+        (["rank", "run", "--user", "u1", "--candidates", "[1, 2"], "--candidates: not a JSON list"),
+        (["report", "nowhere"], "no finished dataset here"),
+    ],
+)
+def test_mistakes_are_one_line_that_says_what_to_do(
+    words: list[str], message: str, there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*words, monkeypatch=monkeypatch) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert "Traceback" not in told
+    assert not (there / "x").exists()
+
+
+def test_an_empty_list_of_candidates_is_answered_by_an_empty_table(
+    there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("rank", "run", "--user", "u3", "--candidates", "", monkeypatch=monkeypatch) == 0
+    assert "user u3" in capsys.readouterr().out
+
+
+def test_a_moved_data_set_is_asked_for_and_found(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shop)
+    (shop / "data").rename(tmp_path / "moved")
+    try:
+        assert run("evaluate", "run", monkeypatch=monkeypatch) == 2
+        assert "is not there any more; say where it is (`--data`)" in capsys.readouterr().err.replace("\n", " ")
+        assert run("evaluate", "run", "--data", str(tmp_path / "moved"), monkeypatch=monkeypatch) == 0
+    finally:
+        (tmp_path / "moved").rename(shop / "data")
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_the_same_command_goes_on(there: Path, tmp_path: Path) -> None:
+    words = ["fit", "data", "--out", str(tmp_path / "run"), *SMALL, "training.epochs=400", "training.patience=400"]
+    process = subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (metrics.is_file() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "The same command goes on from there" in out
+    done = len(metrics.read_text(encoding="utf-8").splitlines())
+    last = json.loads((tmp_path / "run" / "last" / "manifest.json").read_text(encoding="utf-8"))
+    assert last["kind"] == "checkpoint"
+    shorter = [*words[:-2], f"training.epochs={done + 2}"]
+    again = subprocess.run([*COMMAND, *shorter], capture_output=True, text=True, timeout=120, env=dict(os.environ))
+    assert again.returncode == 0, again.stderr
+    epochs = [json.loads(line)["epoch"] for line in metrics.read_text(encoding="utf-8").splitlines()]
+    assert epochs == list(range(1, done + 3))
+
+
+def test_a_line_an_epoch_is_told(
+    there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["fit", "data", "--out", str(tmp_path / "run"), *SMALL, "training.epochs=2"]
+    assert run(*words, monkeypatch=monkeypatch) == 0
+    told = capsys.readouterr()
+    assert [line.split()[:2] for line in told.err.splitlines()] == [["epoch", "1"], ["epoch", "2"]]
+    assert "Best epoch: " in told.out
+    assert screen.errors.is_terminal is False
