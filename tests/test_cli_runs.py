@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from sessionrec.cli import main, screen
+from sessionrec.pipeline import load_fit_config
 from tests.shop import SMALL, write_shop
 
 COMMAND = [sys.executable, "-m", "sessionrec.cli"]
@@ -186,3 +187,20 @@ def test_a_line_an_epoch_is_told(
     assert [line.split()[:2] for line in told.err.splitlines()] == [["epoch", "1"], ["epoch", "2"]]
     assert "Best epoch: " in told.out
     assert screen.errors.is_terminal is False
+
+
+@pytest.mark.parametrize("kind", ["hstu", "transformer", "gru"])
+def test_the_printed_settings_of_a_run_are_valid_and_the_defaults(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("config", "fit", "--kind", f"model.backbone={kind}", monkeypatch=monkeypatch) == 0
+    (tmp_path / "fit.toml").write_text(capsys.readouterr().out, encoding="utf-8")
+    printed = load_fit_config(None, tmp_path / "fit.toml")
+    assert printed == load_fit_config(None, None, [f"model.backbone.kind={kind}"])
+
+
+def test_a_kind_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("config", "fit", "--kind", "gru", monkeypatch=monkeypatch) == 2
+    assert "expected KEY=KIND" in capsys.readouterr().err
+    assert run("config", "fit", "--kind", "model.backbone=lstm", monkeypatch=monkeypatch) == 2
+    assert "there is no kind 'lstm'" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import typer
 
 from sessionrec.cli import screen
 from sessionrec.config_text import commented, to_toml
+from sessionrec.errors import ConfigError
 
 
 def prepare(
@@ -53,16 +54,22 @@ def config(
     ] = "table",
     session: Annotated[str, typer.Option(help="Kind of session rule.")] = "gap",
     split: Annotated[str, typer.Option(help="Kind of split.")] = "leave_last_session",
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Kind of a part of a later stage, such as model.backbone=gru.")
+    ] = None,
 ) -> None:
     """Print a commented config with every default: of a data set, or of a later stage.
 
-    [bold]Examples[/]: sessionrec config table > my-log.toml   ·   sessionrec config fit > my-model.toml
+    [bold]Examples[/]: sessionrec config table > my-log.toml   ·   sessionrec config fit --kind model.backbone=gru
     """
     from sessionrec import pipeline
 
     later = {"fit": "FitConfig", "evaluate": "EvaluationConfig", "index": "IndexingConfig"}
     if log in later:
-        text = commented(getattr(pipeline, later[log]))
+        chosen = dict(word.split("=", 1) for word in kind or [] if "=" in word)
+        if len(chosen) < len(kind or []):
+            raise ConfigError("--kind: expected KEY=KIND, such as model.backbone=gru")
+        text = commented(getattr(pipeline, later[log]), chosen)
     else:
         text = commented(pipeline.DataConfig, {"log": log, "session": session, "split": split})
     screen.say(text.rstrip())

@@ -5,7 +5,7 @@ Letters: Q questions, R rows of draws, C draws a row, P pairs, U distinct items 
 On a CPU, `(query[question] * vectors[place]).sum(1)` copies two [P, D] blocks and its gradient adds row by row. Here
 the pairs are the entries of a sparse [Q, U] matrix: scores are one sampled product, gradients pooled lookups over the
 pairs of a question and, sorted, over those of an item. Elsewhere, and under autocast, the plain formula is taken; tests
-hold the two against each other. Looking up and sorting are done as in the model's `rows`, which a loss does not know.
+hold the two against each other.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from functools import cache
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-_SHIFT = 32
-_LOW = (1 << _SHIFT) - 1
+from sessionrec.grouped import Grouping, is_fast_here, pool_sum, take
+
 _SAMPLED = (torch.float32, torch.float64)
 
 
@@ -35,7 +34,8 @@ def pair_scores(query_QD: Tensor, vectors_UD: Tensor, place_P: Tensor, offsets: 
     # More pairs than the matrix has cells, which takes repeats, are not a sparse matrix to torch: it would write past
     # the end of what it allots.
     is_matrix = len(place_P) <= len(query_QD) * len(vectors_UD)
-    if not is_matrix or not _is_fast_here(query_QD, vectors_UD):
+    is_sampled = query_QD.dtype in _SAMPLED and vectors_UD.dtype in _SAMPLED
+    if not (is_matrix and is_sampled and is_fast_here(query_QD)):
         question_P = torch.repeat_interleave(offsets[1:] - offsets[:-1], output_size=len(place_P))
         return (query_QD[question_P] * vectors_UD[place_P]).sum(1)
     scores: Tensor = _PairScores.apply(query_QD, vectors_UD, place_P, offsets)  # type: ignore[no-untyped-call]
@@ -53,7 +53,7 @@ def draw_scores(query_QD: Tensor, vectors_UD: Tensor, places_RC: Tensor, row_Q: 
         row_Q: The row of a question, ascending.
     """
     num_rows, number = places_RC.shape
-    vectors_XD = _look_up(vectors_UD, places_RC.reshape(-1))
+    vectors_XD = take(vectors_UD, Grouping(places_RC.reshape(-1), len(vectors_UD)))
     if num_rows == 1:
         return query_QD @ vectors_XD.T
     # Questions of a row stand together; pad them so that all rows are one batched product.
@@ -95,23 +95,11 @@ class _PairScores(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         query_QD, vectors_UD = ctx.saved_tensors
         place_P, offsets, grad_P = ctx.place_P, ctx.offsets, grads[0].contiguous()
-        query_grad = _weighted_sums(vectors_UD, place_P, grad_P, offsets)
+        query_grad = pool_sum(vectors_UD, place_P, offsets, grad_P)
         question_P = torch.repeat_interleave(offsets[1:] - offsets[:-1])
-        order_P, item_offsets = _by_row(place_P, len(vectors_UD))
-        question_P, grad_P = question_P.index_select(0, order_P), grad_P.index_select(0, order_P)
-        return query_grad, _weighted_sums(query_QD, question_P, grad_P, item_offsets), None, None
-
-
-class _LookUp(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, vectors_UD: Tensor, place_X: Tensor) -> Tensor:
-        ctx.place_X, ctx.num_rows = place_X, len(vectors_UD)
-        return vectors_UD.index_select(0, place_X)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        order_X, offsets = _by_row(ctx.place_X, ctx.num_rows)
-        return _weighted_sums(grads[0].contiguous(), order_X, None, offsets), None
+        items = Grouping(place_P, len(vectors_UD))
+        question_P, grad_P = question_P.index_select(0, items.order_E), grad_P.index_select(0, items.order_E)
+        return query_grad, pool_sum(query_QD, question_P, items.offsets, grad_P), None, None
 
 
 class _Unpad(torch.autograd.Function):
@@ -142,36 +130,6 @@ class _LogSumExp(torch.autograd.Function):
         (shares_QC,) = ctx.saved_tensors
         gradient: Tensor = shares_QC * grads[0][:, None]
         return gradient
-
-
-def _look_up(vectors_UD: Tensor, place_X: Tensor) -> Tensor:
-    if not _is_fast_here(vectors_UD):
-        return vectors_UD.index_select(0, place_X)
-    found: Tensor = _LookUp.apply(vectors_UD, place_X)  # type: ignore[no-untyped-call]
-    return found
-
-
-def _is_fast_here(*tensors: Tensor) -> bool:
-    is_host = all(tensor.device.type == "cpu" and tensor.dtype in _SAMPLED for tensor in tensors)
-    return is_host and not torch.is_autocast_enabled("cpu")
-
-
-def _by_row(place_X: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:
-    """Lookups sorted by row, stable, and where each row's begin; see `sort_stable` of the model's `rows`."""
-    packed = torch.bitwise_left_shift(place_X, _SHIFT)
-    packed += torch.arange(len(place_X))
-    packed.numpy().sort()
-    offsets = place_X.new_zeros(num_rows + 1)
-    torch.cumsum(torch.bincount(place_X, minlength=num_rows), 0, out=offsets[1:])
-    return packed & _LOW, offsets
-
-
-def _weighted_sums(values_XD: Tensor, place_Y: Tensor, weight_Y: Tensor | None, offsets: Tensor) -> Tensor:
-    """One row for each of `offsets`: the sum of looked-up rows times their weights."""
-    values = values_XD.detach()
-    if not len(values) or not len(place_Y):
-        return values.new_zeros(len(offsets) - 1, values.shape[1])
-    return F.embedding_bag(place_Y, values, offsets, mode="sum", per_sample_weights=weight_Y, include_last_offset=True)
 
 
 @cache

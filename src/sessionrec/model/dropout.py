@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sessionrec.model.rows import is_fast_here
+from sessionrec.grouped import is_fast_here
 
 _LEVELS = 1 << 16
 

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sessionrec.model.rows import Grouping, distinct, is_fast_here, pool, take
+from sessionrec.grouped import Grouping, distinct, is_fast_here, pool, take
 
 INIT_STD = 0.02
 _WHOLE_TABLE = 1024

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sessionrec.batch import Examples, SessionBatch
+from sessionrec.grouped import Grouping, take
 from sessionrec.model.embed import INIT_STD, CandidateEmbedder, EventEmbedder, ItemRows, ItemTable
-from sessionrec.model.rows import Grouping, take
 from sessionrec.model.sequence import add_start, sequence_of
 from sessionrec.model.session_encoders.pooling import Mean
 

@@ -2,6 +2,7 @@
 
 To add one: a file here with its config and module, and its name in the union below. A backbone is a module
 `forward(x_SD, sequence) -> [S, D]` whose row depends on the same user's earlier rows, on itself and on the times alone.
+Its config has `layers` and `build(width, length, dropout)`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Letters: S sessions, D width, H heads, K width of a head. A layer, on x in R^{S 
     b_ij = p[j - i] + w[bucket(t_{i+1} - t_j)]      shared by the heads, each layer its own
 
 `t_{i+1}` is the start of the next session, which a server knows: it is the time of the request. Cost of a layer: 5 D^2
-multiplications a session, and 2 L D a pair within the padded length L. On the host attention runs in blocks, by hand
+multiplications a session, and 2 D a pair within the padded length L. On the host attention runs in blocks, by hand
 (`hstu_attention`); elsewhere the plain operations below are taken.
 """
 
@@ -23,11 +23,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from sessionrec.config import Config
+from sessionrec.grouped import Grouping, is_fast_here, take
 from sessionrec.model.attention import NUM_TIME_BUCKETS, lookup, silu_attention, time_buckets
 from sessionrec.model.dropout import Dropout, dropout
 from sessionrec.model.embed import lookup_table
 from sessionrec.model.hstu_attention import Plan, gated_attention, plan
-from sessionrec.model.rows import Grouping, is_fast_here, take
 from sessionrec.model.sequence import SessionSequence
 
 _INIT_STD = 0.02

@@ -1,6 +1,7 @@
 """A causal Transformer over sessions: pre-norm, learned absolute positions from the oldest kept session.
 
-Letters: S sessions, D width. Cost of a layer: 12 D^2 multiplications a session and 2 L D a pair within the length L.
+Letters: S sessions, D width. Cost of a layer: 12 D^2 multiplications a session and 2 D a pair within the
+length L.
 """
 
 from __future__ import annotations

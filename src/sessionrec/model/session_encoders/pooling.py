@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sessionrec.config import Config
-from sessionrec.model.rows import Grouping, pool
+from sessionrec.grouped import Grouping, pool
 
 
 class MeanConfig(Config):

@@ -1,4 +1,4 @@
-"""Rows of small tables, looked up and pooled by many; the gradients as sums over sorted groups.
+"""Rows of a table, looked up and pooled by many; the gradients as sums over sorted groups. For models and losses.
 
 Letters: T rows of a table, E lookups, S pools, D width.
 
@@ -76,12 +76,12 @@ def distinct(keys_E: Tensor) -> tuple[Tensor, Grouping]:
     return keys_T, Grouping(place_E, len(keys_T), order_E)
 
 
-def pool_sum(values_TD: Tensor, place_E: Tensor, offsets: Tensor) -> Tensor:
-    """[S, D] sums of looked-up rows; no gradient."""
+def pool_sum(values_TD: Tensor, place_E: Tensor, offsets: Tensor, weight_E: Tensor | None = None) -> Tensor:
+    """[S, D] sums of looked-up rows, each times its weight if there are weights; no gradient."""
     values = values_TD.detach()
     if not len(values) or not len(place_E):
         return values.new_zeros(len(offsets) - 1, values.shape[1])
-    return F.embedding_bag(place_E, values, offsets, mode="sum", include_last_offset=True)
+    return F.embedding_bag(place_E, values, offsets, mode="sum", per_sample_weights=weight_E, include_last_offset=True)
 
 
 class _Take(torch.autograd.Function):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from torch import Tensor
 
-from sessionrec.model.rows import Grouping, distinct, is_fast_here, pool, sort_stable, take
+from sessionrec.grouped import Grouping, distinct, is_fast_here, pool, sort_stable, take
 
 PLACES = [[3, 0, 3, 3, 1], [0, 0, 0], [2], []]
 LENGTHS = [2, 0, 3]
