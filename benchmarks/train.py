@@ -17,8 +17,10 @@ import argparse
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -153,21 +155,18 @@ def speed(options: argparse.Namespace) -> None:
 
 def growth(options: argparse.Namespace) -> None:
     """Measure what an epoch costs as things grow."""
-    dataset = Dataset(options.dataset)
     figures: dict[str, Any] = {"load_before": options.load, "rounds": options.epochs}
-    cases: dict[int, Callable[[], Training]]
-    cases = {size: lambda size=size: Training(dataset, num_items=size) for size in CATALOGUES}  # type: ignore[misc]
+    cases: dict[int, tuple[Path, int | None]] = {size: (options.dataset, size) for size in CATALOGUES}
     figures["catalogue"] = in_turns(cases, options.epochs)
     for label, sizes, made in (("events", EVENTS, more_users), ("sessions", LENGTHS, longer_histories)):
-        logs = {size: planted(options.folder, made(size)) for size in sizes}
-        cases = {size: lambda log=log: Training(log) for size, log in logs.items()}  # type: ignore[misc]
+        cases = {size: (planted(options.folder, made(size)), None) for size in sizes}
         figures[label] = in_turns(cases, options.epochs)
     machine.write("train_growth", figures)
 
 
-def in_turns(cases: dict[int, Callable[[], Training]], rounds: int) -> dict[str, Any]:
-    """Fastest epoch of each case, and its processor time an event as a ratio to the first case."""
-    trainings = {size: make() for size, make in cases.items()}
+def in_turns(cases: dict[int, tuple[Path, int | None]], rounds: int) -> dict[str, Any]:
+    """Fastest epoch of each case, its processor time an event as a ratio to the first case, and its memory."""
+    trainings = {size: Training(Dataset(path), num_items=items) for size, (path, items) in cases.items()}
     epochs: dict[int, list[Epoch]] = {size: [] for size in cases}
     for turn in range(rounds + 1):
         for size, training in trainings.items():
@@ -186,8 +185,21 @@ def in_turns(cases: dict[int, Callable[[], Training]], rounds: int) -> dict[str,
             "epoch_cpu_s": round(cpu_s, 3),
             "us_an_event": round(cpu_s / own[0].events * 1e6, 3),
             "ratio_an_event": round(cpu_s / own[0].events / first, 3),
+            "peak_gb": round(peak_alone(*cases[size]), 2),
         }
     return figures
+
+
+def peak_alone(path: Path, num_items: int | None) -> float:
+    """Peak memory of a process that trains this case for an epoch and nothing else."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+        return alone.submit(_peak, path, num_items).result()
+
+
+def _peak(path: Path, num_items: int | None) -> float:
+    torch.set_num_threads(1)
+    Training(Dataset(path), num_items=num_items).epoch()
+    return machine.peak_gb()
 
 
 def more_users(events: int) -> PlantedConfig:
@@ -201,10 +213,12 @@ def longer_histories(sessions: int) -> PlantedConfig:
     return PlantedConfig(num_users=users, num_groups=1000, group_size=5, sessions_per_user=sessions + 3)
 
 
-def planted(folder: Path, log: PlantedConfig) -> Dataset:
+def planted(folder: Path, log: PlantedConfig) -> Path:
     """The data set of a planted log, made once."""
     path = folder / f"planted-{log.num_users}-{log.sessions_per_user}"
-    return Dataset(path) if path.exists() else prepare(DataConfig(log=log, session=NativeRule()), path)
+    if not path.exists():
+        prepare(DataConfig(log=log, session=NativeRule()), path)
+    return path
 
 
 def main() -> None:

@@ -78,7 +78,7 @@ def test_any_bias_equals_the_plain_way(settings: dict[str, Any], monkeypatch: py
 def test_the_gradient_is_that_of_the_function(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hstu_attention, "_BLOCK_ROWS", rows)
     sequence = sequence_for([4, 1, 3])
-    cut = plan(sequence, heads=HEADS, max_sessions=LONGEST, time_bias="next")
+    cut = plan(sequence, heads=HEADS, max_sessions=LONGEST, divisor=LONGEST, time_bias="next")
     generator = torch.Generator().manual_seed(0)
     mixed = torch.randn(8, 4 * WIDTH, dtype=torch.float64, generator=generator).requires_grad_()
     position = torch.randn(2 * LONGEST - 1, dtype=torch.float64, generator=generator).requires_grad_()
@@ -97,7 +97,7 @@ def test_a_second_backward_gives_the_same() -> None:
 
 def test_huge_scores_do_not_leak_through_the_mask() -> None:
     module, sequence = a_stack(), sequence_for([5, 3])
-    cut = plan(sequence, heads=HEADS, max_sessions=LONGEST, time_bias="next")
+    cut = plan(sequence, heads=HEADS, max_sessions=LONGEST, divisor=LONGEST, time_bias="next")
     mixed = (torch.randn(8, 4 * WIDTH, generator=torch.Generator().manual_seed(0)) * 1e6).requires_grad_()
     layer = module.float().layers[0]
     _, attended = gated_attention(mixed, layer.position, layer.time, cut)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ import torch
 from sessionrec.config import load
 from sessionrec.data.dataset import Dataset
 from sessionrec.errors import ArtifactError, ConfigError, MissingExtraError
+from sessionrec.model.backbones.hstu import HstuConfig
 from sessionrec.pipeline import evaluate, fit, load_fit_config, prepare
 from sessionrec.pipeline.data import DataConfig
 from sessionrec.pipeline.evaluation import EvaluationConfig, read_evaluation
@@ -163,10 +164,22 @@ def test_settings_come_from_a_preset_or_a_file_and_single_fields(tmp_path: Path)
         load_fit_config(None, None, ["model.backbone.layer=8"])
 
 
-def test_histories_are_cut_to_what_the_model_takes() -> None:
-    assert fitting(load_fit_config(None, None, ["model.max_sessions=7"])).view.truncation.max_sessions == 7
+def test_histories_are_cut_to_what_the_model_takes(shop: tuple[Dataset, Path]) -> None:
+    settings = load_fit_config(None, None, ["model.max_sessions=7"])
+    assert fitting(settings, shop[0]).view.truncation.max_sessions == 7
     shorter = load_fit_config(None, None, ["model.max_sessions=7", "view.truncation.max_sessions=3"])
-    assert fitting(shorter).view.truncation.max_sessions == 3
+    assert fitting(shorter, shop[0]).view.truncation.max_sessions == 3
+
+
+def test_attention_is_divided_by_the_usual_length_of_a_history(shop: tuple[Dataset, Path]) -> None:
+    # Seven visits, two held out; of each two positives and one exposure.
+    for fields, expected in [([], 5), (["view.unit=event"], 15), (["view.unit=event", "view.events=positives"], 10)]:
+        backbone = fitting(load_fit_config(None, None, fields), shop[0]).model.backbone
+        assert isinstance(backbone, HstuConfig)
+        assert backbone.divisor == expected
+    chosen = fitting(load_fit_config(None, None, ["model.backbone.divisor=3"]), shop[0]).model.backbone
+    assert isinstance(chosen, HstuConfig)
+    assert chosen.divisor == 3
 
 
 def test_a_validation_metric_may_ask_for_any_k(shop: tuple[Dataset, Path], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from sessionrec.cli import screen
 from sessionrec.cli.runs import DataOption, RunPath, opened
-from sessionrec.errors import ConfigError
+from sessionrec.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
     from sessionrec.recommend import Recommendations, SessionRec
@@ -65,8 +65,8 @@ def rank(
     model = SessionRec.load(run)
     histories, moment = _histories(model, user, file, data, now)
     wanted = _ids(candidates)
-    num_users = histories["user"].n_unique() if isinstance(histories, pl.DataFrame) else len(histories.users)
-    _show(model.rank(histories, [wanted] * num_users, now=moment), out)
+    intake = model.read(histories, now=moment)
+    _show(model.rank(intake, [wanted] * len(intake.users)), out)
 
 
 def _histories(
@@ -87,7 +87,8 @@ def _read(file: Path) -> pl.DataFrame:
     try:
         if file.suffix.lower() == ".parquet":
             return pl.read_parquet(file)
-        return pl.read_csv(file, try_parse_dates=True)
+        # Ids may look like numbers for a thousand rows and then not; as text they find either.
+        return pl.read_csv(file, try_parse_dates=True, schema_overrides={"item": pl.String, "user": pl.String})
     except FileNotFoundError:
         raise ConfigError(f"{file}: there is no such file") from None
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -117,10 +118,11 @@ def _show(answers: list[Recommendations], out: Path | None) -> None:
 
     if out is not None:
         frame = to_frame(answers)
-        if out.suffix.lower() == ".parquet":
-            frame.write_parquet(out)
-        else:
-            frame.write_csv(out)
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            frame.write_parquet(out) if out.suffix.lower() == ".parquet" else frame.write_csv(out)
+        except OSError as error:
+            raise ArtifactError(f"{out}: cannot be written: {error.strerror or error}") from None
         screen.say(f"{len(frame):,} rows: {out}")
         return
     for answer in answers:

@@ -44,7 +44,7 @@ def demo(
         with screen.progress() as progress:
             dataset = pipeline.prepare(wanted, data, progress)
     screen.console.print(summarise(dataset))
-    _step("2. Fit: SessionRec-HSTU")
+    _step("2. Fit: sessions in, the next session out")
     with screen.TrainingBar(settings.training.epochs, settings.training.metric) as bar:
         trained = pipeline.fit(dataset, run, settings, monitors=(bar,))
     if trained.is_interrupted:

@@ -26,9 +26,6 @@ RunPath = Annotated[Path, typer.Argument(help="Folder that `fit` wrote.")]
 DataOption = Annotated[Path | None, typer.Option(help="The data set, if it moved since `fit`.")]
 ConfigOption = Annotated[Path | None, typer.Option(help="TOML file; `sessionrec config STAGE` prints one.")]
 
-_METRICS = ("ndcg@10", "recall@10", "recall@100", "recall@500", "in_session_auc")
-_SHORT = {"recall@10": "R@10", "recall@100": "R@100", "recall@500": "R@500", "ndcg@10": "N@10", "in_session_auc": "AUC"}
-
 
 def fit(
     data: Annotated[Path, typer.Argument(help="Folder that `prepare` wrote.")],
@@ -75,7 +72,7 @@ def evaluate(
     [bold]Example[/]: sessionrec evaluate run/ protocol.targets=last_item
     """
     from sessionrec.config import load
-    from sessionrec.pipeline.evaluation import EvaluationConfig
+    from sessionrec.pipeline.evaluation import EvaluationConfig, evaluation_folder
     from sessionrec.pipeline.evaluation import evaluate as ask
 
     settings = load(EvaluationConfig, config, overrides or [])
@@ -83,7 +80,10 @@ def evaluate(
         evaluation = ask(run, opened(data), settings, progress)
     screen.console.print(metrics_table(evaluation))
     quoted = shlex.quote(str(run))
-    screen.say(f"Figures: {run / 'evaluation'}", f"Next: sessionrec index {quoted}   or   sessionrec report {quoted}")
+    screen.say(
+        f"Figures: {evaluation_folder(run, settings)}",
+        f"Next: sessionrec index {quoted}   or   sessionrec report {quoted}",
+    )
 
 
 def index(
@@ -145,11 +145,13 @@ def opened(data: Path | None) -> Dataset | None:
 def metrics_table(evaluation: Evaluation) -> RenderableType:
     """Systems x metrics, the best of a column bold."""
     reports = evaluation.reports
-    names = [name for name in _METRICS if name in reports[0].metrics]
+    ks = reports[0].protocol.ks
+    wanted = [f"ndcg@{ks[0]}", *(f"recall@{k}" for k in ks), "in_session_auc"]
+    names = [name for name in wanted if name in reports[0].metrics]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     table.add_column("", no_wrap=True)
     for name in names:
-        table.add_column(_SHORT.get(name, name), justify="right", no_wrap=True)
+        table.add_column(_short(name), justify="right", no_wrap=True)
     best = {name: max(one.metrics.get(name, 0.0) for one in reports) for name in names}
     for one in reports:
         table.add_row(one.system, *(_cell(one.metrics.get(name), best[name]) for name in names))
@@ -179,6 +181,10 @@ def index_table(quality: Quality) -> Table:
     for name, value in facts:
         table.add_row(name, str(value))
     return table
+
+
+def _short(name: str) -> str:
+    return "AUC" if name == "in_session_auc" else name.replace("recall", "R").replace("ndcg", "N")
 
 
 def _choice(name: str, value: float) -> str:

@@ -157,6 +157,8 @@ class Dataset:
                 found[wanted[ids[row]]] = histories.users(row, row + 1)
             if len(found) == len(wanted):
                 break
+        if not wanted:
+            raise HistoryError("`users` names nobody; give at least one id")
         missing = [user for user, place in wanted.items() if place not in found]
         if missing:
             raise HistoryError(f"{self.path}: there is no user {missing[0]!r} in this data set")

@@ -79,13 +79,14 @@ class Plan:
     """1 / N."""
 
 
-def plan(sequence: SessionSequence, *, heads: int, max_sessions: int, time_bias: str) -> Plan:
+def plan(sequence: SessionSequence, *, heads: int, max_sessions: int, divisor: int, time_bias: str) -> Plan:
     """Cut a batch on the host.
 
     Args:
         sequence: Where sessions stand, and when.
         heads: H.
-        max_sessions: N.
+        max_sessions: Longest history.
+        divisor: N.
         time_bias: `next`, `same` or `none`, see `HstuConfig`.
     """
     offsets: list[int] = sequence.user_offsets.tolist()
@@ -94,7 +95,7 @@ def plan(sequence: SessionSequence, *, heads: int, max_sessions: int, time_bias:
         for first, end in _cut(offsets)
         if offsets[first] < offsets[end]
     ]
-    return Plan(chunks=chunks, heads=heads, scale=1 / max_sessions)
+    return Plan(chunks=chunks, heads=heads, scale=1 / divisor)
 
 
 def _cut(offsets: list[int]) -> Iterator[tuple[int, int]]:

@@ -93,12 +93,14 @@ def evaluate(
     about = {"data": dataset.digest, "part": config.part}
     seconds: dict[str, float] = {}
     run_about = about | {"model": model.fingerprint, "seed": model.body["seed"]}
+    # Told before the work begins.
+    quality = quality_of(facts_of(dataset), config.protocol, config.floor_metric)
     reports = [asked.report(system_name(model), ranker, run_about, seconds, progress)]
     choices: dict[str, dict[str, float]] = {}
     if config.floors:
-        # Floors see all events, whatever the model was trained to see.
-        whole = Asked(dataset, evaluation_view(View(), config.part, config.protocol.targets), config)
-        quality = quality_of(facts_of(dataset), config.protocol, config.floor_metric)
+        # Floors see what the model is shown and are asked the same; whole sessions, since they know no positions.
+        seen = View(events=model.view.events, ask_first=model.view.ask_first)
+        whole = Asked(dataset, evaluation_view(seen, config.part, config.protocol.targets), config)
         for floor in fit_floors(dataset, whole.view, quality, part=config.part, progress=progress):
             reports.append(whole.report(floor.name, floor.ranker, about | floor.choice, seconds, progress))
             if floor.choice:
@@ -106,7 +108,7 @@ def evaluate(
     evaluation = Evaluation(reports=reports, choices=choices)
     is_filtered = config.protocol.seen == "filtered"
     examples = showcase(ranker, dataset, asked.view, questions(), config.num_examples, exclude_seen=is_filtered)
-    _write(folder, model, evaluation, {"part": config.part, "seconds": seconds}, examples)
+    _write(evaluation_folder(run, config), model, evaluation, {"part": config.part, "seconds": seconds}, examples)
     return evaluation
 
 
@@ -151,27 +153,37 @@ def system_name(model: TrainedModel) -> str:
     return backbone if model.view.events == "positives" else f"{backbone}+"
 
 
-def read_evaluation(run: Path | str) -> Evaluation:
+def read_evaluation(run: Path | str, config: EvaluationConfig | None = None) -> Evaluation:
     """What `evaluate` wrote.
+
+    Args:
+        run: Folder of a run.
+        config: As it was asked; by default whole test sessions.
 
     Raises:
         ArtifactError: There is none.
     """
-    path = RunFolder(Path(run)).evaluation
+    path = evaluation_folder(run, config or EvaluationConfig())
     manifest = read_manifest(path, kind=KIND, format=FORMAT)
     folder, body = path / manifest.content, manifest.body
     reports = [EvalReport.load(folder / body["files"][name]) for name in body["systems"]]
     return Evaluation(reports=reports, choices=body["choices"])
 
 
+def evaluation_folder(run: Path | str, config: EvaluationConfig) -> Path:
+    """Where the figures of such questions stand."""
+    protocol = config.protocol
+    return RunFolder(Path(run)).other_evaluation(config.part, protocol.targets, protocol.seen)
+
+
 def _write(
-    folder: RunFolder,
+    path: Path,
     model: TrainedModel,
     evaluation: Evaluation,
     more: dict[str, Any],
     examples: list[dict[str, Any]],
 ) -> None:
-    with ArtifactWriter(folder.evaluation, kind=KIND, format=FORMAT) as writer:
+    with ArtifactWriter(path, kind=KIND, format=FORMAT) as writer:
         files = {}
         for number, report in enumerate(evaluation.reports):
             files[report.system] = f"{number}.json"

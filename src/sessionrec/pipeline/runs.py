@@ -26,8 +26,14 @@ class RunFolder:
 
     @property
     def evaluation(self) -> Path:
-        """Artifact `evaluation`."""
+        """Artifact `evaluation`: whole test sessions, every item a candidate."""
         return self.path / "evaluation"
+
+    def other_evaluation(self, part: str, targets: str, seen: str) -> Path:
+        """Artifact `evaluation` of questions; each kind of question has its own, whole test sessions the plain one."""
+        if (part, targets, seen) == ("test", "session", "kept"):
+            return self.evaluation
+        return self.path / f"evaluation-{part}-{targets}-{seen}"
 
     @property
     def index(self) -> Path:

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import os
 import platform
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import Field
 
+from sessionrec.artifacts import ArtifactWriter
 from sessionrec.config import Config, load
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader, Loading
-from sessionrec.data.view import View
-from sessionrec.errors import ArtifactError, ConfigError
+from sessionrec.data.request import visible
+from sessionrec.data.view import View, evaluation_view
+from sessionrec.errors import ArtifactError, ConfigError, EmptyDatasetError
 from sessionrec.evaluate import RANK_METRICS, EvalProtocol, ItemFacts
 from sessionrec.evaluate import evaluate as ask_all
 from sessionrec.losses.objective import Objective, ObjectiveConfig
+from sessionrec.model.backbones.hstu import HstuConfig
 from sessionrec.model.config import ModelConfig
 from sessionrec.model.recommender import Recommender
 from sessionrec.pipeline.runs import RunFolder
+from sessionrec.recommend import artifact
 from sessionrec.recommend.artifact import catalogue_of, save, train_events
 from sessionrec.recommend.ranker import ModelRanker
 from sessionrec.schema import TRAIN_POSITIVES
 from sessionrec.seeding import stream
+from sessionrec.sessions.split import Part
 from sessionrec.train import checkpoint
 from sessionrec.train.loop import LoopConfig, Monitor, Trained, Trainer
 from sessionrec.train.optim import OptimConfig, Optimizer
@@ -117,20 +122,19 @@ def fit(
         MissingExtraError: Curves for TensorBoard are wanted, which is not installed.
         TrainingError: The loss is not a number.
     """
-    started = time.perf_counter()
-    config = fitting(config or FitConfig())
+    config = fitting(config or FitConfig(), dataset)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    _check(config, Path(out))
+    _check_settings(config, dataset)
     run = RunFolder(Path(out))
     with _watchers(config, run) as others:
         trainer = make_trainer(config, dataset, run, (*monitors, *others))
+        _check_folder(run)
         trainer.resume()
         trained = trainer.run()
     if trained.is_interrupted:
         return trained
-    optimizer = make_optimizer(trainer.model, config, dataset)
-    checkpoint.load(run.path / "best", trainer.model, optimizer)
+    checkpoint.load_model(run.path / "best", trainer.model)
     is_patient = trained.epochs - trained.best_epoch < config.training.patience
     more = {
         "preset": preset,
@@ -143,15 +147,15 @@ def fit(
             "epochs": trained.epochs,
             "stopped": "epochs" if is_patient else "patience",
         },
-        "seconds": round(time.perf_counter() - started, 2),
+        "seconds": round(trained.seconds, 2),
         "machine": machine(config.training.device),
     }
     save(run.model, trainer.model, dataset, config=config.model_dump(mode="json"), more=more)
     return trained
 
 
-def _check(config: FitConfig, out: Path) -> None:
-    """What can be said before any work: settings that do not go together, a folder that is something else."""
+def _check_settings(config: FitConfig, dataset: Dataset) -> None:
+    """Settings that do not go together, or not with the data set."""
     if config.view.ask_first and not config.model.start_token:
         raise ConfigError("view.ask_first: first sessions can be asked for only with model.start_token=true")
     device = config.training.device
@@ -159,10 +163,23 @@ def _check(config: FitConfig, out: Path) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"training.device: {device!r} cannot be used here: {str(error).splitlines()[0]}") from None
-    if (out / "manifest.json").is_file():
-        raise ArtifactError(
-            f"{out}: expected an empty folder or an earlier run, found an artifact; name another folder"
+    if not dataset.summary.parts["validation"].positives:
+        raise EmptyDatasetError(
+            f"{dataset.path}: there is no validation session to choose the epoch by; split otherwise"
         )
+
+
+def _check_folder(run: RunFolder) -> None:
+    """What stands in the way in the folder of a run is told now and not after the first epoch."""
+    if (run.path / "manifest.json").is_file():
+        raise ArtifactError(
+            f"{run.path}: expected an empty folder or an earlier run, found an artifact; name another folder"
+        )
+    kinds = {run.path / "last": checkpoint, run.path / "best": checkpoint, run.model: artifact}
+    for path, room in kinds.items():
+        # Entered and left: nothing is written.
+        with ArtifactWriter(path, kind=room.KIND, format=room.FORMAT):
+            pass
 
 
 @contextmanager
@@ -177,8 +194,8 @@ def _watchers(config: FitConfig, run: RunFolder) -> Iterator[tuple[Monitor, ...]
         yield (board,)
 
 
-def fitting(config: FitConfig) -> FitConfig:
-    """The settings with histories capped to what the model takes."""
+def fitting(config: FitConfig, dataset: Dataset) -> FitConfig:
+    """The settings with what follows from the data set: histories capped to what the model takes, HSTU's divisor."""
     caps = config.view.truncation
     longest = config.model.max_sessions
     wanted: dict[str, Any] = {"part": "train"}
@@ -186,7 +203,25 @@ def fitting(config: FitConfig) -> FitConfig:
         wanted["max_positions"] = min(config.view.max_positions or longest, longest)
     elif caps.max_sessions is None or caps.max_sessions > longest:
         wanted["truncation"] = caps.model_copy(update={"max_sessions": longest})
-    return config.model_copy(update={"view": config.view.model_copy(update=wanted)})
+    view, model = config.view.model_copy(update=wanted), config.model
+    if isinstance(model.backbone, HstuConfig) and model.backbone.divisor is None:
+        backbone = model.backbone.model_copy(update={"divisor": typical_length(dataset, view)})
+        model = model.model_copy(update={"backbone": backbone})
+    return config.model_copy(update={"view": view, "model": model})
+
+
+def typical_length(dataset: Dataset, view: View) -> int:
+    """Input positions of the user in the middle, training part, of the first row group: users stand in a random order.
+
+    Attention that is divided by it sums to about one a position, whatever the log; divided by the longest history
+    possible it vanishes on a log of short ones.
+    """
+    for histories in dataset.histories():
+        shown = visible(view, histories.keep_sessions(histories.part_S == Part.TRAIN))
+        lengths_U = np.diff(shown.user_offsets)
+        if lengths_U.any():
+            return max(int(np.median(lengths_U[lengths_U > 0])), 1)
+    return 1
 
 
 def make_trainer(config: FitConfig, dataset: Dataset, run: RunFolder, monitors: tuple[Monitor, ...] = ()) -> Trainer:
@@ -218,7 +253,15 @@ def make_trainer(config: FitConfig, dataset: Dataset, run: RunFolder, monitors: 
         folder=run.path,
         described={"config": described, "dataset": dataset.digest},
         monitors=monitors,
+        num_steps=_about_steps(config.loading, dataset),
     )
+
+
+def _about_steps(loading: Loading, dataset: Dataset) -> int | None:
+    """Steps of an epoch if only users count; the loader itself knows when it has been through."""
+    if loading.batch_events is not None or loading.batch_users is None:
+        return None
+    return -(-dataset.summary.parts["train"].users // loading.batch_users)
 
 
 def make_optimizer(model: Recommender, config: FitConfig, dataset: Dataset) -> Optimizer:
@@ -239,7 +282,7 @@ class Validation:
     """
 
     def __init__(self, config: FitConfig, dataset: Dataset) -> None:
-        self._view = config.view.model_copy(update={"part": "validation"})
+        self._view = evaluation_view(config.view, "validation", "session")
         self._dataset, self._facts = dataset, facts_of(dataset)
         name, _, k = config.training.metric.partition("@")
         if name not in RANK_METRICS or not k.isdecimal() or int(k) < 1:

@@ -31,6 +31,7 @@ from sessionrec.jagged import IntArray
 from sessionrec.model.config import Catalogue, ModelConfig
 from sessionrec.model.recommender import Recommender
 from sessionrec.schema import TRAIN_EVENTS, TRAIN_POSITIVES
+from sessionrec.sessions.split import Part
 from sessionrec.train.checkpoint import load_weights
 
 KIND, FORMAT = "model", 1
@@ -158,7 +159,9 @@ def save(
         save_file(state, weights)
         dataset.items.write_parquet(writer.file(ITEMS))
         dataset.vocabularies.write_parquet(writer.file(VOCABULARIES))
-        mark = hashlib.sha256(json.dumps([config, dataset.digest], sort_keys=True).encode())
+        # What answers follow from; settings such as the number of threads make no other model.
+        decisive = [config["model"], config["view"], dataset.digest]
+        mark = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
         with weights.open("rb") as stream:
             while block := stream.read(1 << 24):
                 mark.update(block)
@@ -234,11 +237,13 @@ def train_events(dataset: Dataset) -> torch.Tensor:
 
 
 def _median_pause_ms(dataset: Dataset) -> int:
-    """Between the starts of a user's sessions, over the first users; a day where nobody has two."""
+    """Between the starts of a user's training sessions, over the first users; a day where nobody has two."""
     for histories in dataset.histories():
+        histories = histories.keep_sessions(histories.part_S == Part.TRAIN)
         pauses = np.diff(histories.session_time_ms_S)
         is_inside = np.ones(len(pauses), np.bool_)
-        is_inside[histories.user_offsets[1:-1] - 1] = False
+        ends = histories.user_offsets[1:-1]
+        is_inside[ends[(ends > 0) & (ends < histories.num_sessions)] - 1] = False
         if is_inside.any():
             return int(np.median(pauses[is_inside][:_PAUSES]))
     return 86_400_000

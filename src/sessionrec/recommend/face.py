@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 import polars as pl
 
 from sessionrec import index as indexes
+from sessionrec.artifacts import MANIFEST
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.request import ask, visible
 from sessionrec.errors import HistoryError
@@ -96,7 +98,7 @@ class SessionRec:
         path = Path(path)
         model = artifact.load(path, device=device)
         beside = path / "index"
-        return cls(model, indexes.load(beside, model=model.fingerprint) if beside.is_dir() else None)
+        return cls(model, indexes.load(beside, model=model.fingerprint) if (beside / MANIFEST).is_file() else None)
 
     def users(self, users: Sequence[Any], dataset: Dataset | None = None) -> Intake:
         """Whole histories of users of the model's data set, to be handed to the other methods.
@@ -112,6 +114,14 @@ class SessionRec:
             HistoryError: There is no such user.
         """
         return self._coder.of_dataset(self.model.open_dataset(dataset), users)
+
+    def read(self, histories: Any, *, now: datetime | None = None) -> Intake:
+        """Histories in the model's own indices, to be handed to the other methods; see `recommend`.
+
+        Raises:
+            HistoryError: Histories are not of such a form.
+        """
+        return self._coder.read(histories, now)
 
     def recommend(
         self,
@@ -133,9 +143,11 @@ class SessionRec:
             where: Only items whose features have these values, such as `{"brand": "Nike"}` or a list of values.
 
         Raises:
-            HistoryError: Histories are not of such a form, or there is no such feature.
-            ValueError: k is below 1.
+            HistoryError: Histories are not of such a form, k is below 1, or there is no such feature.
         """
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise HistoryError(f"`k` must be a whole number from 1 on, got {k!r}")
+        k = min(k, self.model.num_candidates)
         intake = self._coder.read(histories, now)
         places, queries_QD = self._queries(intake)
         seen = _seen(intake) if exclude_seen else None
@@ -169,6 +181,8 @@ class SessionRec:
             HistoryError: Not as many lists as users, or one of them is no list.
         """
         intake = self._coder.read(histories, now)
+        if isinstance(candidates, str | bytes) or not isinstance(candidates, Sequence):
+            raise HistoryError(f"`candidates` must be a list of lists of item ids, got {type(candidates).__name__}")
         if len(candidates) != len(intake.users):
             raise HistoryError(
                 f"expected a list of candidates for each of {len(intake.users)} users, got {len(candidates)} lists"
@@ -177,7 +191,7 @@ class SessionRec:
         row_of = {int(place): number for number, place in enumerate(places)}
         answers = []
         for place, wanted in enumerate(candidates):
-            if isinstance(wanted, str | bytes):
+            if isinstance(wanted, str | bytes) or not isinstance(wanted, Sequence):
                 raise HistoryError(f"candidates of user {place}: expected a list of item ids, got {wanted!r}")
             codes_C = self._coder.item_indices(list(wanted)) if len(wanted) else np.zeros(0, np.int32)
             codes_C = np.where(codes_C <= self.model.num_candidates, codes_C, UNKNOWN)
@@ -259,10 +273,14 @@ class SessionRec:
     def _popular(
         self, num_users: int, k: int, exclude: Jagged[npt.NDArray[Any]] | None, limit: Filter | None
     ) -> Answer:
+        return self._by_count.search(np.ones((num_users, 1), np.float32), k, exclude=exclude, allow=limit)
+
+    @cached_property
+    def _by_count(self) -> Index:
+        """Popularity as an index: the score of an item is its number of positive training events."""
         counts_V1 = self.model.train_positives_V.astype(np.float32)[:, None]
         rows = np.arange(1, len(counts_V1) + 1)
-        index = indexes.ExactConfig().build(rows, counts_V1, features=item_codes(self.model))
-        return index.search(np.ones((num_users, 1), np.float32), k, exclude=exclude, allow=limit)
+        return indexes.ExactConfig().build(rows, counts_V1, features=item_codes(self.model))
 
     def _say(self, intake: Intake, place: int, answer: Answer, is_model: bool) -> Recommendations:
         is_item_C = answer.items_QC[0] != NO_ITEM

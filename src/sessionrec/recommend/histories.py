@@ -121,6 +121,8 @@ class HistoryCoder:
             for number, (session, time_ms) in enumerate(zip(sessions, times, strict=True)):
                 # Acted on wins where an item is in both; `assemble` merges the two.
                 for items, action in ((session.items, POSITIVE), (session.shown, 0)):
+                    if isinstance(items, str | bytes) or not isinstance(items, Sequence):
+                        raise HistoryError(f"user {user}: a session's items must be a list of item ids, got {items!r}")
                     rows[USER] += [user] * len(items)
                     rows[ITEM] += items
                     rows[TIME_MS] += [time_ms] * len(items)
@@ -154,6 +156,8 @@ class HistoryCoder:
             times = moment.dt.epoch("ms")
         else:
             _expect_column(frame, TIME_MS)
+            if not frame[TIME_MS].dtype.is_integer():
+                raise HistoryError(f"column `{TIME_MS}` must be UTC epoch milliseconds, got {frame[TIME_MS].dtype}")
             times = frame[TIME_MS].cast(pl.Int64)
         is_wrong = times.is_null() | (times < MIN_TIME_MS) | (times > MAX_TIME_MS) | frame[USER].is_null()
         if is_wrong.any():
@@ -172,6 +176,8 @@ class HistoryCoder:
             bits.alias(ACTION),
         ]
         has_session = SESSION in frame.columns
+        if has_session and frame[SESSION].null_count():
+            raise HistoryError(f"column `{SESSION}` has rows without a value; every event needs its session")
         if has_session:
             columns.append(frame[SESSION].alias(SESSION))
         elif self.rule.needs_session:
@@ -187,14 +193,13 @@ class HistoryCoder:
             is_set = frame[name].cast(pl.Boolean)
         except pl.exceptions.PolarsError:
             raise HistoryError(f"column `{name}` must be true or false, got {frame[name].dtype}") from None
-        return pl.Series(is_set.fill_null(False).to_numpy().astype(np.uint16) << bit)
+        if is_set.null_count():
+            raise HistoryError(f"column `{name}` has rows without a value; it must be true or false")
+        return pl.Series(is_set.to_numpy().astype(np.uint16) << bit)
 
     def _code(self, users: list[Any], events: pl.DataFrame, has_session: bool, now_ms: int) -> Intake:
         for entry in self._context:
-            kind = pl.String if entry["kind"] == "category" else pl.Float32
-            known = events[entry["name"]].cast(kind) if entry["name"] in events.columns else None
-            column = pl.Series(entry["name"], [None] * len(events), kind) if known is None else known
-            events = events.with_columns(column.alias(entry["name"]))
+            events = events.with_columns(_feature(events, entry["name"], is_category=entry["kind"] == "category"))
         rule = NativeRule() if has_session else self.rule
         features = tuple(Feature(name=entry["name"], kind=entry["kind"]) for entry in self._context)
         num_unknown_B = np.zeros(len(users), np.int64)
@@ -270,6 +275,8 @@ class Lookup:
 
 def time_ms(moment: datetime) -> int:
     """UTC epoch, milliseconds; without a zone it is UTC."""
+    if not isinstance(moment, datetime):
+        raise HistoryError(f"a time must be a `datetime`, got {moment!r}")
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     value = round(aware.timestamp() * 1000)
     if not MIN_TIME_MS <= value <= MAX_TIME_MS:
@@ -299,6 +306,23 @@ def _session(user: int, session: Any) -> Session:
             "wrap a single session into a list: [[item, item], [item]]"
         )
     return Session(items=session)
+
+
+def _feature(events: pl.DataFrame, name: str, *, is_category: bool) -> pl.Series:
+    """[E] values of a context feature, text or numbers; nothing but unknown ones where the column is missing."""
+    kind = pl.String if is_category else pl.Float32
+    if name not in events.columns:
+        return pl.Series(name, [None] * len(events), kind)
+    column = events[name]
+    try:
+        # A column of whole numbers with a gap comes as floats from elsewhere: 1.0 is the value 1.
+        if is_category and column.dtype.is_float() and (column.drop_nulls().drop_nans() % 1 == 0).all():
+            column = column.fill_nan(None).cast(pl.Int64)
+        return column.cast(kind).alias(name)
+    except pl.exceptions.PolarsError:
+        raise HistoryError(
+            f"column `{name}` must be {'a category' if is_category else 'numbers'}, got {column.dtype}"
+        ) from None
 
 
 def _ids(ids: Any) -> pl.Series:

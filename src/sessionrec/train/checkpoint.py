@@ -77,6 +77,16 @@ def load(path: Path, model: nn.Module, optimizer: Optimizer, described: dict[str
     return RunState(loader=tree["loader"], generators=generators, progress=tree["progress"])
 
 
+def load_model(path: Path, model: nn.Module) -> None:
+    """Read the weights of a checkpoint, and nothing else of it.
+
+    Raises:
+        ArtifactError: It is not there, or of another model.
+    """
+    manifest = read_manifest(path, kind=KIND, format=FORMAT)
+    load_weights(path / manifest.content / _WEIGHTS, model)
+
+
 def load_weights(file: Path, model: nn.Module) -> None:
     """Read weights into a model.
 

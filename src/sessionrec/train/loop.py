@@ -23,7 +23,7 @@ from pydantic import Field
 from sessionrec.batch import Examples
 from sessionrec.config import Config
 from sessionrec.data.loader import Loader
-from sessionrec.errors import SessionRecError
+from sessionrec.errors import ArtifactError, SessionRecError
 from sessionrec.losses.objective import LossOutput, Objective
 from sessionrec.model.recommender import Recommender
 from sessionrec.train import checkpoint
@@ -100,6 +100,8 @@ class Trained:
     """Epoch it was reached after, from 1."""
     epochs: int
     """Epochs run."""
+    seconds: float
+    """Time of all parts of the run, validation included."""
     is_interrupted: bool
     """Whether the user stopped it; its checkpoint goes on from there."""
 
@@ -117,6 +119,7 @@ class Trainer:
         folder: For `last` (a checkpoint), `best` (another) and `metrics.jsonl`.
         described: What checkpoints say of the run; a checkpoint that says otherwise is not resumed.
         monitors: Who watches.
+        num_steps: Steps of the first epoch, about, for those who watch.
     """
 
     def __init__(
@@ -131,21 +134,24 @@ class Trainer:
         folder: Path,
         described: dict[str, Any],
         monitors: tuple[Monitor, ...] = (),
+        num_steps: int | None = None,
     ) -> None:
         self.model, self._loader, self._objective, self._optimizer = model, loader, objective, optimizer
         self._config, self._validate, self._folder, self._described = config, validate, folder, described
         self._monitors, self._device = monitors, torch.device(config.device)
         self._sums = _no_sums()
-        self._num_steps: int | None = None
+        self._num_steps = num_steps
+        self._seconds, self._started = 0.0, time.perf_counter()
         self._best_value, self._best_epoch = -math.inf, 0
 
     def resume(self) -> bool:
         """Go on from the last checkpoint, if there is one.
 
         Raises:
-            ArtifactError: It is of another run: another model, data set or setting.
+            ArtifactError: It is of another run: another model, data set or setting; or the metrics there are of none.
         """
         if not (self._folder / "last" / "manifest.json").is_file():
+            self._drop_later_lines()
             return False
         state = checkpoint.load(self._folder / "last", self.model, self._optimizer, self._described)
         self._loader.load_state_dict(state.loader)
@@ -155,6 +161,7 @@ class Trainer:
         if self._objective.sampler is not None:
             self._objective.sampler.generator.set_state(state.generators["negatives"])
         self._sums, self._num_steps = dict(state.progress["sums"]), state.progress["num_steps"]
+        self._seconds = state.progress["seconds"]
         self._best_value, self._best_epoch = state.progress["best_value"], state.progress["best_epoch"]
         self._drop_later_lines()
         return True
@@ -165,6 +172,7 @@ class Trainer:
         Raises:
             TrainingError: The loss is not a number.
         """
+        self._started = time.perf_counter()
         with _interrupts() as is_interrupted:
             while self._loader.epoch < self._config.epochs and not self._has_patience_run_out():
                 if not self._epoch(is_interrupted):
@@ -275,6 +283,7 @@ class Trainer:
         if self._objective.sampler is not None:
             generators["negatives"] = self._objective.sampler.generator.get_state()
         progress: dict[str, Any] = {"sums": self._sums, "num_steps": self._num_steps}
+        progress["seconds"] = self._seconds + time.perf_counter() - self._started
         progress |= {"best_value": self._best_value, "best_epoch": self._best_epoch}
         return RunState(loader=self._loader.state_dict(), generators=generators, progress=progress)
 
@@ -292,6 +301,8 @@ class Trainer:
         if not file.is_file():
             return
         lines = file.read_text(encoding="utf-8").splitlines()
+        if any(_epoch_of(line) == math.inf for line in lines[:-1]):
+            raise ArtifactError(f"{file}: not the metrics of a run of this package; name another folder")
         kept = [line for line in lines if _epoch_of(line) <= self._loader.epoch]
         if len(kept) < len(lines):
             fresh = file.with_suffix(".new")
@@ -303,6 +314,7 @@ class Trainer:
             best_value=self._best_value,
             best_epoch=self._best_epoch,
             epochs=self._loader.epoch,
+            seconds=self._seconds + time.perf_counter() - self._started,
             is_interrupted=is_interrupted,
         )
 

@@ -27,7 +27,7 @@ class OptimConfig(Config):
     beta1: float = Field(default=0.9, ge=0, lt=1)
     """Decay of the gradient's mean."""
     beta2: float = Field(default=0.98, ge=0, lt=1)
-    """Decay of the gradient's square."""
+    """Decay of the gradient's square; .98 is that of HSTU's authors."""
     warmup_steps: int = Field(default=0, ge=0)
     """Steps of linear warm-up."""
     schedule: Literal["constant", "cosine"] = "constant"

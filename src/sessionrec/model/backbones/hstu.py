@@ -49,6 +49,10 @@ class HstuConfig(Config):
     """Whether the distance in sessions is in the bias."""
     absolute_position: bool = True
     """Whether a learned position, counted from the oldest kept session, is added to the input."""
+    divisor: int | None = Field(default=None, ge=1)
+    """N, by which attention weights are divided, a constant; none = `fit` takes the length of the data set's median
+    history, and elsewhere it is `model.max_sessions`. Far above the usual length it leaves attention below the epsilon
+    of the LayerNorm after it, and the model learns little from earlier sessions."""
 
     def build(self, width: int, max_sessions: int, dropout: float) -> nn.Module:
         """The module.
@@ -70,6 +74,7 @@ class Hstu(nn.Module):
             raise ValueError(f"`heads` must divide the width {width}, got {config.heads}")
         self.max_sessions, self.scale = max_sessions, width**0.5
         self._heads, self._time = config.heads, config.time_bias
+        self._divisor = max_sessions if config.divisor is None else config.divisor
         self.position: nn.Embedding | None = None
         if config.absolute_position:
             self.position = lookup_table(max_sessions, width)
@@ -87,9 +92,11 @@ class Hstu(nn.Module):
         x_SD = self.dropout(x_SD)
         cut: Plan | None = None
         if is_fast_here(x_SD):
-            cut = plan(sequence, heads=self._heads, max_sessions=self.max_sessions, time_bias=self._time)
+            cut = plan(
+                sequence, heads=self._heads, max_sessions=self.max_sessions, divisor=self._divisor, time_bias=self._time
+            )
         else:
-            sequence.once("hstu mask", lambda: sequence.causal_BLL().to(x_SD.dtype) / self.max_sessions)
+            sequence.once("hstu mask", lambda: sequence.causal_BLL().to(x_SD.dtype) / self._divisor)
             sequence.once("distance", lambda: self._distance_LL(sequence))
             if self._time != "none":
                 sequence.once("time buckets", lambda: self._buckets_BLL(sequence))
