@@ -13,7 +13,7 @@ import torch
 
 from sessionrec.config import load
 from sessionrec.data.dataset import Dataset
-from sessionrec.errors import ArtifactError, ConfigError, MissingExtraError
+from sessionrec.errors import ArtifactError, ConfigError, EmptyDatasetError, MissingExtraError
 from sessionrec.model.backbones.hstu import HstuConfig
 from sessionrec.pipeline import evaluate, fit, load_fit_config, prepare
 from sessionrec.pipeline.data import DataConfig
@@ -259,6 +259,62 @@ def test_an_item_level_model_takes_the_newest_events(shop: tuple[Dataset, Path],
 
 
 def test_curves_and_threads_make_no_other_run(shop: tuple[Dataset, Path], run: Path) -> None:
+    before = artifact.load(run)
     other = load_fit_config(None, None, [*SMALL, "training.epochs=12", "threads=2"])
     assert not fit(shop[0], run, other).is_interrupted
     torch.set_num_threads(1)
+    assert artifact.load(run).fingerprint == before.fingerprint
+    assert artifact.load(run).body["seconds"] >= before.body["seconds"]
+
+
+def test_what_stands_in_the_way_is_told_before_the_first_epoch(shop: tuple[Dataset, Path], tmp_path: Path) -> None:
+    settings = load_fit_config(None, None, [*SMALL, "training.epochs=1"])
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    with pytest.raises(ArtifactError, match="cannot write there"):
+        fit(shop[0], tmp_path / "file", settings)
+    mine = tmp_path / "mine" / "model"
+    mine.mkdir(parents=True)
+    (mine / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"expected an empty folder or an earlier model, found 'notes\.txt'"):
+        fit(shop[0], tmp_path / "mine", settings)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "metrics.jsonl").write_text('{"loss": 1}\n{"loss": 2}\n', encoding="utf-8")
+    with pytest.raises(ArtifactError, match="not the metrics of a run of this package"):
+        fit(shop[0], tmp_path / "other", settings)
+    assert (tmp_path / "other" / "metrics.jsonl").read_text(encoding="utf-8").startswith('{"loss": 1}')
+    assert not list(tmp_path.glob("*/best/manifest.json"))
+
+
+def test_the_floors_are_asked_what_the_model_is_asked(tmp_path: Path) -> None:
+    """Models of positives only have no answer where a history has none, and the floors are then not asked either."""
+    (tmp_path / "log").mkdir()
+    fields = ["filter.sessions_without_positives=input", "filter.min_user_sessions=1"]
+    config = load(DataConfig, write_shop(tmp_path / "log"), fields)
+    log = pl.read_csv(tmp_path / "log" / "log.csv")
+    # Half of the users only look until their last visit.
+    looks = (pl.col("user").str.slice(1).cast(pl.Int64) < 30) & (
+        pl.col("at") < pl.col("at").max().over("user") - 86_400
+    )
+    log = log.with_columns(pl.when(looks).then(pl.lit("view")).otherwise(pl.col("event")).alias("event"))
+    log.write_csv(tmp_path / "log" / "log.csv")
+    dataset = prepare(config, tmp_path / "data")
+    settings = load_fit_config(None, None, [*SMALL, "view.events=positives", "training.epochs=1"])
+    fit(dataset, tmp_path / "run", settings)
+    reports = evaluate(tmp_path / "run", dataset, EvaluationConfig(num_examples=1)).reports
+    assert len({report.num_users for report in reports}) == 1
+    assert reports[0].compare(reports[1], "ndcg@10", seed=0).level == 0.95
+
+
+def test_each_kind_of_question_keeps_its_own_figures(shop: tuple[Dataset, Path], run: Path) -> None:
+    kinds = [load(EvaluationConfig, None, ["floors=false", *fields]) for fields in ([], ["protocol.targets=last_item"])]
+    told = [evaluate(run, shop[0], config).model.num_targets for config in kinds]
+    assert told == [120, 60]
+    assert [read_evaluation(run, config).model.num_targets for config in kinds] == told
+
+
+def test_a_data_set_without_validation_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    split = ["split.kind=global_time", "split.validation_from=2024-03-20", "split.test_from=2024-03-21"]
+    dataset = prepare(load(DataConfig, write_shop(tmp_path / "log"), split), tmp_path / "data")
+    with pytest.raises(EmptyDatasetError, match="no validation session"):
+        fit(dataset, tmp_path / "run", load_fit_config(None, None, SMALL))

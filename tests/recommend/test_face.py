@@ -74,7 +74,7 @@ def test_every_user_needs_a_list_of_candidates(model: SessionRec) -> None:
 
 
 def test_k_above_the_catalogue_gives_the_catalogue(model: SessionRec) -> None:
-    (answer,) = model.recommend([[["s00"]]], k=1000)
+    (answer,) = model.recommend([[["s00"]]], k=10**9)
     assert sorted(answer.items) == sorted(sku(group, member) for group in range(6) for member in range(3))
 
 
@@ -172,6 +172,12 @@ def test_loading_leaves_the_callers_random_stream_alone(shop: tuple[Dataset, Pat
     torch.manual_seed(3)
     artifact.load(shop[1])
     assert torch.equal(torch.rand(2), expected)
+
+
+def test_an_index_that_was_never_finished_is_none(shop: tuple[Dataset, Path], tmp_path: Path) -> None:
+    shutil.copytree(shop[1], tmp_path / "run")
+    (tmp_path / "run" / "index" / "files-0123456789ab").mkdir(parents=True)
+    assert len(SessionRec.load(tmp_path / "run").recommend([[["s00"]]], k=3)[0]) == 3
 
 
 def test_a_folder_without_a_model_says_so(tmp_path: Path) -> None:

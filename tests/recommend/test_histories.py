@@ -17,6 +17,9 @@ from sessionrec.recommend.histories import HistoryCoder, Lookup, time_ms
 from tests.shop import day
 
 
+NOT_A_TIME: Any = "2024-03-01"
+
+
 @pytest.fixture(scope="module")
 def coder(model: SessionRec) -> HistoryCoder:
     return HistoryCoder(model.model)
@@ -117,6 +120,24 @@ def test_times_with_and_without_a_zone_mean_what_they_say(coder: HistoryCoder) -
             "sessions must stand oldest first",
         ),
         ([[Session(items=["s00"], time=datetime(1200, 1, 1))]], "expected a time from 1980 to 2100"),
+        ([[Session(items="s00")]], "a session's items must be a list of item ids, got 's00'"),
+        ([[Session(items=["s00"], time=NOT_A_TIME)]], "a time must be a `datetime`, got '2024-03-01'"),
+        (
+            pl.DataFrame({"user": [1], "item": ["a"], "time_ms": ["now"]}),
+            "column `time_ms` must be UTC epoch milliseconds, got String",
+        ),
+        (
+            pl.DataFrame({"user": [1], "item": ["a"], "time": [datetime(2024, 3, 1)], "session": [None]}),
+            "column `session` has rows without a value",
+        ),
+        (
+            pl.DataFrame({"user": [1], "item": ["a"], "time": [datetime(2024, 3, 1)], "positive": [None]}),
+            "column `positive` has rows without a value",
+        ),
+        (
+            pl.DataFrame({"user": [1], "item": ["a"], "time": [datetime(2024, 3, 1)], "price": ["dear"]}),
+            "column `price` must be numbers, got String",
+        ),
         (pl.DataFrame({"user": [1], "time_ms": [1]}), "column `item` is missing; there are user, time_ms"),
         (pl.DataFrame({"user": [1], "item": ["a"]}), "column `time_ms` is missing"),
         (pl.DataFrame({"user": [1], "item": ["a"], "time": [5]}), "column `time` must be a datetime, got Int64"),

@@ -237,6 +237,7 @@ def write_evaluation(run: Path, reports: list[EvalReport], examples: list[dict[s
 def write_index(run: Path, **changed: Any) -> None:
     """RUN/index."""
     quality = Quality(
+        is_scanned=False,
         kind="hnsw",
         num_items=1100,
         dimension=64,

@@ -169,8 +169,9 @@ def index_table(quality: Quality) -> Table:
     """What an index costs and finds."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
+    looked = ", so few that each search looks at all" if quality.is_scanned and quality.kind != "exact" else ""
     facts: list[tuple[str, Any]] = [
-        ("index", f"{quality.kind}, {quality.num_items:,} items x {quality.dimension}"),
+        ("index", f"{quality.kind}, {quality.num_items:,} items x {quality.dimension}{looked}"),
         (f"recall@{quality.k} against exact", f"{quality.recall:.4f} on {quality.num_queries:,} queries"),
         ("build", f"{quality.build_s:.2f} s"),
         ("memory", f"{quality.bytes_per_item:,.0f} bytes an item"),

@@ -101,6 +101,11 @@ class ApproximateIndex:
         """Vectors, structure and item indices."""
         return self._engine.size_bytes + self._holdings.items_N.nbytes
 
+    @property
+    def is_scanned(self) -> bool:
+        """Whether there are so few items that every search looks at all of them."""
+        return self._holdings.num_items <= self._scanned
+
     def search(
         self,
         queries_QD: npt.NDArray[Any],

@@ -24,6 +24,8 @@ class Quality:
 
     kind: str
     """Of the index."""
+    is_scanned: bool
+    """Whether so few items were looked at one by one, as exact search does: the structure had no say in the recall."""
     num_items: int
     dimension: int
     num_queries: int
@@ -82,6 +84,7 @@ def build_and_measure(
     single_ms = latency_ms(index, queries[:num_single], k)
     quality = Quality(
         kind=config.kind,
+        is_scanned=getattr(index, "is_scanned", True),
         num_items=index.holdings.num_items,
         dimension=index.dimension,
         num_queries=len(queries),
