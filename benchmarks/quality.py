@@ -40,6 +40,7 @@ class Log:
 
 LOGS = {
     "ebnerd": Log("ebnerd", "ebnerd_demo"),
+    "ebnerd_global": Log("ebnerd", "ebnerd_demo", ("split.kind=global_time",)),
     "kuairand": Log("kuairand_day", "kuairand_pure"),
     "kuairand_prefix": Log("kuairand_day", "kuairand_pure", ("log.prefix=true",)),
     "globo": Log("globo", "globo_news", ("filter.min_user_sessions=5", "filter.sample_users=20000")),

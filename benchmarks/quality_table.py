@@ -12,6 +12,7 @@ from benchmarks import machine
 
 LOGS = {
     "ebnerd": "EB-NeRD",
+    "ebnerd_global": "EB-NeRD, one clock for all",
     "globo": "Globo.com, 20,000 users",
     "kuairand": "KuaiRand-Pure, a day a session",
     "kuairand_prefix": "the same, with its watched lists before",

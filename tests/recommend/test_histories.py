@@ -16,7 +16,6 @@ from sessionrec.recommend import Session, SessionRec
 from sessionrec.recommend.histories import HistoryCoder, Lookup, time_ms
 from tests.shop import day
 
-
 NOT_A_TIME: Any = "2024-03-01"
 
 

@@ -190,6 +190,7 @@ class QualityFacts(_Read):
     """Figures of an index; see `index.quality.Quality`."""
 
     kind: str
+    is_scanned: bool = False
     num_items: int
     dimension: int
     num_queries: int
