@@ -15,7 +15,7 @@ LOGS = {
     "ebnerd_global": "EB-NeRD, one clock for all",
     "globo": "Globo.com, 20,000 users",
     "kuairand": "KuaiRand-Pure, a day a session",
-    "kuairand_prefix": "the same, with its watched lists before",
+    "kuairand_prefix": "KuaiRand-Pure with its watched lists before it",
     "completejourney": "The Complete Journey",
 }
 METRICS = {
