@@ -115,6 +115,7 @@ def test_a_run_s_report_is_one_file(
         (["fit", "data", "--out", "x", "model.wide=3"], "model.wide: unknown key"),
         (["fit", "data", "--out", "run", *SMALL, "model.width=4"], "the checkpoint is of another run"),
         (["evaluate", "nowhere"], "no finished model here"),
+        (["evaluate", "run", "floor_metric=auc"], "floor_metric: `metric` must be recall@K"),
         (["evaluate", "run", "protocol.targets=all"], "protocol.targets"),
         (["evaluate", "run", "--data", "run"], "no finished dataset here"),
         (["index", "run", "index.kind=tree"], "expected one of 'exact', 'hnsw', 'ivf'"),

@@ -17,6 +17,7 @@ from sessionrec.config import Config
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader
 from sessionrec.data.view import View, evaluation_view
+from sessionrec.errors import ConfigError
 from sessionrec.evaluate import EvalProtocol, EvalReport, quality_of
 from sessionrec.evaluate import evaluate as ask_all
 from sessionrec.pipeline.runs import RunFolder
@@ -71,7 +72,7 @@ def evaluate(
     config: EvaluationConfig | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Ask a trained model and the floors; the figures are written to `run/evaluation`.
+    """Ask a trained model and the floors; the figures are written to `evaluation_folder(run, config)`.
 
     Args:
         run: Folder of a run.
@@ -81,6 +82,7 @@ def evaluate(
 
     Raises:
         ArtifactError: There is no model, or it is of another data set.
+        ConfigError: There is no such `floor_metric`.
     """
     config = config or EvaluationConfig()
     if config.threads is not None:
@@ -93,8 +95,10 @@ def evaluate(
     about = {"data": dataset.digest, "part": config.part}
     seconds: dict[str, float] = {}
     run_about = about | {"model": model.fingerprint, "seed": model.body["seed"]}
-    # Told before the work begins.
-    quality = quality_of(facts_of(dataset), config.protocol, config.floor_metric)
+    try:
+        quality = quality_of(facts_of(dataset), config.protocol, config.floor_metric)
+    except ValueError as error:
+        raise ConfigError(f"floor_metric: {error}") from None
     reports = [asked.report(system_name(model), ranker, run_about, seconds, progress)]
     choices: dict[str, dict[str, float]] = {}
     if config.floors:
@@ -173,7 +177,7 @@ def read_evaluation(run: Path | str, config: EvaluationConfig | None = None) -> 
 def evaluation_folder(run: Path | str, config: EvaluationConfig) -> Path:
     """Where the figures of such questions stand."""
     protocol = config.protocol
-    return RunFolder(Path(run)).other_evaluation(config.part, protocol.targets, protocol.seen)
+    return RunFolder(Path(run)).evaluation(config.part, protocol.targets, protocol.seen)
 
 
 def _write(

@@ -3,7 +3,8 @@
 run/metrics.jsonl     a line an epoch
 run/last, run/best    checkpoints: to go on from, and of the best epoch
 run/model             the trained model: all that answering needs
-run/evaluation        figures of the model and the floors, some users' answers
+run/evaluation        figures of the model and the floors on whole test sessions, some users' answers
+run/evaluation-...    the same for other questions, such as validation or leave-one-item-out
 run/index             the items, ready to be searched
 """
 
@@ -24,16 +25,10 @@ class RunFolder:
         """Artifact `model`."""
         return self.path / "model"
 
-    @property
-    def evaluation(self) -> Path:
-        """Artifact `evaluation`: whole test sessions, every item a candidate."""
-        return self.path / "evaluation"
-
-    def other_evaluation(self, part: str, targets: str, seen: str) -> Path:
-        """Artifact `evaluation` of questions; each kind of question has its own, whole test sessions the plain one."""
-        if (part, targets, seen) == ("test", "session", "kept"):
-            return self.evaluation
-        return self.path / f"evaluation-{part}-{targets}-{seen}"
+    def evaluation(self, part: str, targets: str, seen: str) -> Path:
+        """Artifact `evaluation`; each kind of question has its own, whole test sessions the one with the plain name."""
+        is_plain = (part, targets, seen) == ("test", "session", "kept")
+        return self.path / ("evaluation" if is_plain else f"evaluation-{part}-{targets}-{seen}")
 
     @property
     def index(self) -> Path:

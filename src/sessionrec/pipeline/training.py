@@ -119,6 +119,7 @@ def fit(
     Raises:
         ArtifactError: In `out` is a run with other settings or of another data set, or something else.
         ConfigError: Settings do not go together.
+        EmptyDatasetError: There is no validation session to choose the epoch by, or nothing to train on.
         MissingExtraError: Curves for TensorBoard are wanted, which is not installed.
         TrainingError: The loss is not a number.
     """
@@ -213,8 +214,8 @@ def fitting(config: FitConfig, dataset: Dataset) -> FitConfig:
 def typical_length(dataset: Dataset, view: View) -> int:
     """Input positions of the user in the middle, training part, of the first row group: users stand in a random order.
 
-    Attention that is divided by it sums to about one a position, whatever the log; divided by the longest history
-    possible it vanishes on a log of short ones.
+    Divided by it, what attention adds up does not grow with the log's usual length; divided by the longest history
+    possible, it vanishes on a log of short ones.
     """
     for histories in dataset.histories():
         shown = visible(view, histories.keep_sessions(histories.part_S == Part.TRAIN))
