@@ -111,7 +111,7 @@ def test_a_run_s_report_is_one_file(
     ("words", "message"),
     [
         (["fit", "nowhere", "--out", "x"], "nowhere: no finished dataset here"),
-        (["fit", "data", "--out", "x", "--preset", "best"], "there is no preset 'best'; there are hstu, paper"),
+        (["fit", "data", "--out", "x", "--preset", "best"], "there is no preset 'best'; there are bert4rec, "),
         (["fit", "data", "--out", "x", "model.wide=3"], "model.wide: unknown key"),
         (["fit", "data", "--out", "run", *SMALL, "model.width=4"], "the checkpoint is of another run"),
         (["evaluate", "nowhere"], "no finished model here"),

@@ -92,6 +92,9 @@ class Targets:
     """Q rows of item indices: what was acted on. Distinct within a row, never empty."""
     negatives: Jagged[torch.Tensor]
     """Q rows of item indices: what was shown there and not acted on. May be empty."""
+    cloze: bool = False
+    """Whether what is asked for stands in the inputs, the session after `num_before_Q`, to be hidden by a mask; what
+    comes after it is seen."""
 
     def __post_init__(self) -> None:
         for name in ("num_before_Q", "time_ms_Q"):

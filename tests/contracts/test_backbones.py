@@ -30,6 +30,8 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     ],
     "transformer": [{"layers": 2}, {"layers": 1, "heads": 1, "expansion": 1}],
     "gru": [{"layers": 2}, {"layers": 1}],
+    "sasrec": [{"layers": 2}, {"layers": 1, "heads": 1}],
+    "bert4rec": [{"layers": 2}, {"layers": 1, "heads": 1, "expansion": 1}],
 }
 WIDTH, LONGEST = 8, 12
 
@@ -40,6 +42,10 @@ def named(kind: str, settings: dict[str, Any]) -> str:
 
 CASES = [(kind, settings) for kind in sorted(KINDS) for settings in SETTINGS.get(kind, [{}])]
 every_backbone = pytest.mark.parametrize(("kind", "settings"), CASES, ids=[named(*case) for case in CASES])
+CAUSAL = [case for case in CASES if KINDS[case[0]].is_causal]
+every_causal = pytest.mark.parametrize(("kind", "settings"), CAUSAL, ids=[named(*case) for case in CAUSAL])
+BOTH_WAYS = [case for case in CASES if not KINDS[case[0]].is_causal]
+every_other = pytest.mark.parametrize(("kind", "settings"), BOTH_WAYS, ids=[named(*case) for case in BOTH_WAYS])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +83,7 @@ def test_every_kind_has_its_settings_here() -> None:
     assert set(SETTINGS) == set(KINDS), "say in SETTINGS under which settings the new kind takes another path"
 
 
-@every_backbone
+@every_causal
 def test_what_comes_later_changes_nothing_earlier(kind: str, settings: dict[str, Any]) -> None:
     """A prefix of a history, asked when its next session began, gives what the whole history gives there."""
     module, whole = built(kind, settings), a_sequence(1, 9)
@@ -87,7 +93,7 @@ def test_what_comes_later_changes_nothing_earlier(kind: str, settings: dict[str,
         torch.testing.assert_close(prefix, states[:sessions], rtol=0, atol=1e-12)
 
 
-@every_backbone
+@every_causal
 def test_changing_later_sessions_and_their_times_changes_nothing_earlier(kind: str, settings: dict[str, Any]) -> None:
     module, whole = built(kind, settings), a_sequence(1, 9)
     other = a_sequence(2, 9)
@@ -104,7 +110,7 @@ def test_changing_later_sessions_and_their_times_changes_nothing_earlier(kind: s
     assert not torch.allclose(after[5:], before[5:])
 
 
-@every_backbone
+@every_causal
 def test_gradients_flow_from_a_state_to_its_own_and_earlier_sessions_alone(kind: str, settings: dict[str, Any]) -> None:
     module, sequences = built(kind, settings), [a_sequence(1, 6), a_sequence(2, 4)]
     x_SD = torch.cat([sequence.x_LD for sequence in sequences]).requires_grad_()
@@ -113,6 +119,16 @@ def test_gradients_flow_from_a_state_to_its_own_and_earlier_sessions_alone(kind:
     (grad,) = torch.autograd.grad((states[3] * torch.arange(1, WIDTH + 1)).sum(), x_SD)
     is_touched = (grad != 0).any(1).tolist()
     assert is_touched == [True] * 4 + [False] * 6
+
+
+@every_other
+def test_gradients_flow_from_a_state_to_every_session_of_its_user_alone(kind: str, settings: dict[str, Any]) -> None:
+    module, sequences = built(kind, settings), [a_sequence(1, 6), a_sequence(2, 4)]
+    x_SD = torch.cat([sequence.x_LD for sequence in sequences]).requires_grad_()
+    batch, request = batch_of([sequence.user for sequence in sequences])
+    states = module(x_SD, sequence_of(batch, request))
+    (grad,) = torch.autograd.grad((states[3] * torch.arange(1, WIDTH + 1)).sum(), x_SD)
+    assert (grad != 0).any(1).tolist() == [True] * 6 + [False] * 4
 
 
 @every_backbone

@@ -1,4 +1,4 @@
-"""The SessionRec-HSTU forward pass once more: NumPy, float64, loops, no padding, from the formulas of the papers.
+"""The forward passes once more: NumPy, float64, loops, no padding, from the formulas of the papers.
 
 Nothing here imports the code it is compared with. Weights come by the names of the model's `state_dict`.
 """
@@ -78,6 +78,58 @@ def hstu(
             x = x + weights[name][: len(x)]
     for layer in range(layers):
         x = hstu_layer(x, weights, f"layers.{layer}.", heads=heads, longest=longest, own=time_ms, until=until)
+    return x
+
+
+def norm(x: Array, weights: Weights, prefix: str, eps: float) -> Array:
+    """LayerNorm of every row, with its affine map."""
+    rows = np.stack([layer_norm(row, eps) for row in x])
+    result: Array = rows * weights[prefix + "weight"] + weights[prefix + "bias"]
+    return result
+
+
+def attention(q: Array, k: Array, v: Array, heads: int) -> Array:
+    """Causal softmax attention for one user, [L, D] each."""
+    head = q.shape[1] // heads
+    out = np.zeros_like(q)
+    for h in range(heads):
+        mine = slice(h * head, (h + 1) * head)
+        for i in range(len(q)):
+            scores = np.array([q[i, mine] @ k[j, mine] / math.sqrt(head) for j in range(i + 1)])
+            shares = np.exp(scores - scores.max())
+            out[i, mine] = (shares / shares.sum()) @ v[: i + 1, mine]
+    return out
+
+
+def sasrec(x: Array, weights: Weights, *, layers: int, heads: int) -> Array:
+    """SASRec's stack for one user: x [L, D] -> [L, D], without the last norm."""
+    width = x.shape[1]
+    x = x * math.sqrt(width) + weights["position.weight"][: len(x)]
+    for layer in range(layers):
+        mine = below(weights, f"layers.{layer}.")
+        q = norm(x, mine, "attention_norm.", 1e-8)
+        queries = q @ mine["query.weight"].T + mine["query.bias"]
+        both = x @ mine["key_value.weight"].T + mine["key_value.bias"]
+        attended = attention(queries, both[:, :width], both[:, width:], heads)
+        z = norm(q + attended @ mine["mix.weight"].T + mine["mix.bias"], mine, "feed_norm.", 1e-8)
+        hidden = np.maximum(z @ mine["feed.0.weight"].T + mine["feed.0.bias"], 0)
+        x = z + hidden @ mine["feed.3.weight"].T + mine["feed.3.bias"]
+    return x
+
+
+def gru(x: Array, weights: Weights, *, layers: int) -> Array:
+    """A stack of GRUs for one user: h' = (1 - z) n + z h."""
+    for layer in range(layers):
+        w_x, w_h = weights[f"gru.weight_ih_l{layer}"], weights[f"gru.weight_hh_l{layer}"]
+        b_x, b_h = weights[f"gru.bias_ih_l{layer}"], weights[f"gru.bias_hh_l{layer}"]
+        state, rows = np.zeros(w_h.shape[1]), []
+        for row in x:
+            x_r, x_z, x_n = np.split(w_x @ row + b_x, 3)
+            h_r, h_z, h_n = np.split(w_h @ state + b_h, 3)
+            r, z = 1 / (1 + np.exp(-(x_r + h_r))), 1 / (1 + np.exp(-(x_z + h_z)))
+            state = (1 - z) * np.tanh(x_n + r * h_n) + z * state
+            rows.append(state)
+        x = np.stack(rows)
     return x
 
 

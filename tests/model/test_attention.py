@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sessionrec.model.attention import causal_attention, lookup, silu_attention, time_buckets
+from sessionrec.model.attention import softmax_attention, lookup, silu_attention, time_buckets
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_silu_attention_equals_loops() -> None:
                 torch.testing.assert_close(found[user, head, i], torch.stack(rows).sum(0), rtol=0, atol=1e-12)
 
 
-def test_causal_attention_equals_a_softmax_over_what_may_be_seen() -> None:
+def test_softmax_attention_equals_a_softmax_over_what_may_be_seen() -> None:
     generator = torch.Generator().manual_seed(0)
     q, k, v = torch.randn(3, 1, 1, 4, 3, dtype=torch.float64, generator=generator)
     causal = torch.ones(1, 4, 4, dtype=torch.bool).tril()
     causal[:, 3] = False
     causal[:, :, 3] = False
-    found = causal_attention(q, k, v, causal)
+    found = softmax_attention(q, k, v, causal)
     for i in range(3):
         weights = F.softmax(q[0, 0, i] @ k[0, 0, : i + 1].T / math.sqrt(3), dim=0)
         torch.testing.assert_close(found[0, 0, i], weights @ v[0, 0, : i + 1], rtol=0, atol=1e-12)

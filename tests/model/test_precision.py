@@ -17,7 +17,7 @@ from sessionrec.train.optim import OptimConfig, Optimizer
 from tests.model.helpers import NUM_ITEMS, a_user, catalogue, examples_of, shake
 
 EXAMPLES = examples_of([a_user(1, 9), a_user(2, 1), a_user(3, 5)])
-BACKBONES = [config(layers=2) for config in get_args(get_args(BackboneConfig)[0])]
+BACKBONES = [config(layers=2) for config in get_args(get_args(BackboneConfig)[0]) if config.is_causal]
 ENCODERS = [config() for config in get_args(get_args(SessionEncoderConfig)[0])]
 LOSSES: list[Any] = [
     SampledCrossEntropy(negatives=Uniform(number=8)),

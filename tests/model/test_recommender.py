@@ -23,7 +23,8 @@ from tests.model.helpers import CODES_VF, NUM_ITEMS, User, a_user, batch_of, cat
 
 WIDTH, LONGEST = 6, 9
 USERS = [a_user(1, 9), a_user(2, 1), a_user(3, 5)]
-BACKBONES = [config(layers=2) for config in get_args(get_args(BackboneConfig)[0])]
+EVERY = [config(layers=2) for config in get_args(get_args(BackboneConfig)[0])]
+BACKBONES = [config for config in EVERY if config.is_causal]
 ENCODERS = [config() for config in get_args(get_args(SessionEncoderConfig)[0])]
 
 
@@ -139,7 +140,7 @@ def test_a_question_sees_what_was_known_when_it_was_asked(backbone: Any, encoder
     torch.testing.assert_close(query_QD, torch.cat(served), rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("backbone", BACKBONES, ids=lambda part: part.kind)
+@pytest.mark.parametrize("backbone", EVERY, ids=lambda part: part.kind)
 @pytest.mark.parametrize("encoder", ENCODERS, ids=lambda part: part.kind)
 def test_padding_and_neighbours_change_nothing_in_single_precision(backbone: Any, encoder: Any) -> None:
     model = a_model(backbone=backbone, session_encoder=encoder, max_sessions=20).float()

@@ -9,6 +9,7 @@ remembered.
 from __future__ import annotations
 
 import hashlib
+import math
 import queue
 import threading
 from collections.abc import Iterator
@@ -41,6 +42,9 @@ class Loading(Config):
     """Events read before users are shuffled and bucketed: more is better mixed, and takes up to 300 bytes each."""
     prefetch: int = Field(default=4, ge=0)
     """Batches made ahead in a thread of their own; 0 = made when asked for."""
+    users_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the users that are read, the first of every row group; users lie in the order of a hash, so they are a
+    random sample. For curves of quality against the amount of data."""
     shuffle: bool = True
     """Seeded order and bucketing; False = the order of the data set, every user once, as evaluation wants it."""
 
@@ -163,7 +167,14 @@ class Loader:
     def _read(self, groups: list[RowGroup]) -> Window:
         histories = Histories.concat([self._dataset.read(group) for group in groups])
         users = np.concatenate([np.arange(group.first_user, group.first_user + group.users) for group in groups])
+        if self._loading.users_share < 1:
+            is_read = np.concatenate([np.arange(group.users) < self._read_users(group) for group in groups])
+            histories, users = histories.keep_users(is_read), users[is_read]
         return look(self._view, histories, users)
+
+    def _read_users(self, group: RowGroup) -> int:
+        """Users that are read of a row group: rounded up, so that a small share leaves none empty."""
+        return math.ceil(group.users * self._loading.users_share)
 
     def _cut(self, window: Window, epoch: int, number: int) -> list[IntArray]:
         """The window's batches that this rank makes, as places of users in the window."""
@@ -227,6 +238,7 @@ def collate(window: Window, users: IntArray) -> Examples:
         time_ms_Q=torch.from_numpy(window.time_ms_Q[questions]),
         positives=_rows(window.positive_items, window.positive_offsets, questions),
         negatives=_rows(window.negative_items, window.negative_offsets, questions),
+        cloze=window.cloze,
     )
     return Examples(batch, targets)
 
@@ -270,6 +282,7 @@ def by_length(examples: Examples, num_users: int) -> Iterator[tuple[Examples, to
             time_ms_Q=targets.time_ms_Q[questions],
             positives=_taken(targets.positives, questions),
             negatives=_taken(targets.negatives, questions),
+            cloze=targets.cloze,
         )
         yield Examples(batch, asked), torch.from_numpy(questions)
 

@@ -46,6 +46,11 @@ class View(Config):
     """Held out, ask for a session's last positive alone, at its time; the session's earlier events are one more
     session of the history. The questions are the same ones, each in a row of its own."""
 
+    cloze: bool = False
+    """In training, ask for every position that has something positive, with all the others in sight; the objective
+    picks some, and the model hides them. Held out it changes nothing. `fit` sets it where the backbone sees both
+    ways."""
+
     @model_validator(mode="after")
     def _is_held_out(self) -> Self:
         if self.partial_session and self.part == "train":
@@ -89,6 +94,8 @@ class Window:
     """[Q + 1] cuts `negative_items`."""
     negative_items: Array
     """Items shown and not acted on."""
+    cloze: bool = False
+    """Whether each question is for the input position after `num_before_Q`."""
 
 
 def look(view: View, histories: Histories, user_index_U: IntArray) -> Window:
@@ -101,7 +108,9 @@ def look(view: View, histories: Histories, user_index_U: IntArray) -> Window:
     """
     part = Part[view.part.upper()]
     known = histories.keep_sessions(histories.part_S <= part)
-    if view.unit == "event" and part == Part.TRAIN:
+    if view.cloze and part == Part.TRAIN:
+        window = _ask_hidden(view, known, user_index_U)
+    elif view.unit == "event" and part == Part.TRAIN:
         window = _ask_events(view, known, user_index_U)
     elif view.partial_session:
         window = _ask_last_items(view, known, part, user_index_U)
@@ -188,6 +197,30 @@ def _ask_events(view: View, known: Histories, user_index_U: IntArray) -> Window:
     )
 
 
+def _ask_hidden(view: View, known: Histories, user_index_U: IntArray) -> Window:
+    """Training by masks: any position may be asked for, as long as the user has another one."""
+    known = known.keep_sessions(_is_shown(view, sum_by_row(known.is_positive_E(), known.session_offsets)))
+    inputs = _seen(view, truncate(known, view.truncation.model_copy(update={"max_events_per_session": None})))
+    if view.unit == "event":
+        inputs = one_event_a_session(inputs)
+    is_positive_E = inputs.is_positive_E()
+    user_S = row_of_element(inputs.user_offsets)
+    has_another_S = np.diff(inputs.user_offsets)[user_S] > 1
+    questions = np.flatnonzero(has_another_S & (sum_by_row(is_positive_E, inputs.session_offsets) > 0))
+    elements, offsets = take_rows(inputs.session_offsets, questions)
+    positive = is_positive_E[elements]
+    window = _only_asked(
+        inputs,
+        user_index_U,
+        row_Q=user_S[questions],
+        num_before_Q=questions - inputs.user_offsets[user_S[questions]],
+        time_ms_Q=inputs.session_time_ms_S[questions],
+        positive=(keep_elements(positive, offsets), inputs.item_E[elements[positive]]),
+        negative=(keep_elements(~positive, offsets), inputs.item_E[elements[~positive]]),
+    )
+    return replace(window, cloze=True)
+
+
 def _ask_last_items(view: View, known: Histories, part: Part, user_index_U: IntArray) -> Window:
     """Each session for its last positive, after what lies before that in the session, as a session of its own.
 
@@ -240,13 +273,14 @@ def _ask_last_items(view: View, known: Histories, part: Part, user_index_U: IntA
 
 
 def _newest_positions(window: Window, number: int) -> Window:
-    """The newest positions of each row; questions that come before them have no history left and are not asked."""
+    """The newest positions of each row; questions that come before them have no history left and are not asked, and in
+    a cloze are not there."""
     offsets = window.inputs.user_offsets
     dropped_U = np.maximum(np.diff(offsets) - number, 0)
     if not dropped_U.any():
         return window
     dropped_Q = dropped_U[row_of_element(window.question_offsets)]
-    is_asked_Q = (window.num_before_Q > dropped_Q) | (dropped_Q == 0)
+    is_asked_Q = (window.num_before_Q > dropped_Q - window.cloze) | (dropped_Q == 0)
     questions = np.flatnonzero(is_asked_Q)
     positives, positive_offsets = take_rows(window.positive_offsets, questions)
     negatives, negative_offsets = take_rows(window.negative_offsets, questions)

@@ -12,8 +12,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sessionrec.batch import Targets
+from sessionrec.batch import Examples, Targets
 from sessionrec.config import Config
+from sessionrec.losses.cloze import draw_hidden
 from sessionrec.losses.retrieval import (
     binary_cross_entropy,
     gbce_calibration,
@@ -72,6 +73,8 @@ class ObjectiveConfig(Config):
     """Acted-on items against items drawn at random."""
     alpha: float = Field(default=0.2, ge=0)
     """Weight of the rank loss: acted-on items against those only shown in the same session (paper: 0.2)."""
+    mask_share: float = Field(default=0.2, gt=0, lt=1)
+    """Of the positions of a history, those hidden at once, where the backbone sees both ways (BERT4Rec: 0.2)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +109,20 @@ class Objective:
     Args:
         config: Which loss.
         train_events_V: [V] training events of candidates 1..V.
-        generator: For the negatives.
+        generator: For the negatives, and for what is hidden.
     """
 
     def __init__(self, config: ObjectiveConfig, train_events_V: Tensor, generator: torch.Generator) -> None:
         self._config, self._num_candidates = config, len(train_events_V)
+        self.generator = generator
         negatives = None if isinstance(config.retrieval, FullCrossEntropy) else config.retrieval.negatives
         self.sampler = None if negatives is None else NegativeSampler(negatives, train_events_V, generator)
+
+    def asked(self, examples: Examples) -> Examples:
+        """What is asked of a batch this time: everything, or in a cloze some of it. Before it moves to a device."""
+        if not examples.targets.cloze:
+            return examples
+        return Examples(examples.inputs, draw_hidden(examples.targets, self._config.mask_share, self.generator))
 
     def draw(self, targets: Targets, num_users: int) -> Draw:
         """The negatives of a batch; with full cross-entropy the whole catalogue, once."""

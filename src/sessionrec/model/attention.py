@@ -60,11 +60,11 @@ def silu_attention(q_BHLK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor, bias_BLL: Ten
     return (F.silu(scores) * mask_BLL[:, None]) @ v_BHLK
 
 
-def causal_attention(q_BHLK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor, causal_BLL: Tensor) -> Tensor:
+def softmax_attention(q_BHLK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor, sees_BLL: Tensor) -> Tensor:
     """[B, H, L, K] softmax attention. Rows of padding see themselves, so that no row is empty; they are dropped later.
 
     No dropout on the weights: with it the CPU's fused kernel is not taken.
     """
-    eye = torch.eye(causal_BLL.shape[1], dtype=torch.bool, device=causal_BLL.device)
+    eye = torch.eye(sees_BLL.shape[1], dtype=torch.bool, device=sees_BLL.device)
     scale = 1 / math.sqrt(q_BHLK.shape[-1])
-    return F.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, attn_mask=(causal_BLL | eye)[:, None], scale=scale)
+    return F.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, attn_mask=(sees_BLL | eye)[:, None], scale=scale)

@@ -48,6 +48,8 @@ class ModelConfig(Config):
     """`dot` after a LayerNorm, or `cosine` over a temperature."""
     temperature: float = Field(default=0.05, gt=0)
     """Of the cosine."""
+    norm_eps: float = Field(default=1e-5, gt=0)
+    """Of the LayerNorm before `dot` (SASRec: 1e-8)."""
     max_sessions: int = Field(default=512, ge=1)
     """Longest history; HSTU divides its weights by it, so it belongs to the model."""
     start_token: bool = False
@@ -63,6 +65,8 @@ class ModelConfig(Config):
     def build(self, catalogue: Catalogue) -> Recommender:
         """A model with fresh weights, from torch's global generator."""
         item_features = catalogue.item_features if self.has_features else {}
+        has_mask = not self.backbone.is_causal
+        has_one_more = self.start_token or has_mask
         items = ItemTable(
             num_items=catalogue.num_items,
             width=self.width,
@@ -80,9 +84,11 @@ class ModelConfig(Config):
             ),
             candidates=CandidateEmbedder(items_width=items.parts_width, width=self.width),
             session_encoder=self.session_encoder.build(self.width),
-            backbone=self.backbone.build(self.width, self.max_sessions + self.start_token, self.dropout),
+            backbone=self.backbone.build(self.width, self.max_sessions + has_one_more, self.dropout),
             score=self.score,
             temperature=self.temperature,
             max_sessions=self.max_sessions,
             has_start=self.start_token,
+            has_mask=has_mask,
+            norm_eps=self.norm_eps,
         )

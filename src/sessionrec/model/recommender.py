@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sessionrec.batch import Examples, SessionBatch
 from sessionrec.grouped import Grouping, take
 from sessionrec.model.embed import INIT_STD, CandidateEmbedder, EventEmbedder, ItemRows, ItemTable
-from sessionrec.model.sequence import add_start, sequence_of
+from sessionrec.model.sequence import add_end, add_start, sequence_of
 from sessionrec.model.session_encoders.pooling import Mean
 
 _CHUNK = 65_536
@@ -35,6 +35,9 @@ class Recommender(nn.Module):
         max_sessions: Longest history the backbone takes.
         has_start: Whether a learned vector stands before each first session, so that it can be asked for too; the
             backbone then takes `max_sessions + 1` positions.
+        has_mask: Whether the backbone sees both ways, so that it is asked by a learned mask: in place of the sessions
+            that a cloze hides, else behind the last one; the backbone then takes `max_sessions + 1` positions.
+        norm_eps: Of the last LayerNorm.
     """
 
     def __init__(
@@ -49,26 +52,41 @@ class Recommender(nn.Module):
         temperature: float,
         max_sessions: int,
         has_start: bool = False,
+        has_mask: bool = False,
+        norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
+        if has_start and has_mask:
+            raise ValueError("`start_token` is for causal backbones; one that sees both ways is asked by a mask")
         self.items, self.events, self.candidates = items, events, candidates
         self.session_encoder, self.backbone = session_encoder, backbone
-        self.norm = nn.LayerNorm(items.width) if score == "dot" else nn.Identity()
+        self.norm = nn.LayerNorm(items.width, eps=norm_eps) if score == "dot" else nn.Identity()
         self._score, self._temperature = score, temperature
         self.max_sessions = max_sessions
         self.start: nn.Parameter | None = None
         if has_start:
             self.start = nn.Parameter(torch.empty(items.width).normal_(std=INIT_STD))
+        self.mask: nn.Parameter | None = None
+        if has_mask:
+            self.mask = nn.Parameter(torch.empty(items.width).normal_(std=INIT_STD))
 
-    def states(self, inputs: SessionBatch, request_time_ms_B: Tensor, rows: ItemRows, place_E: Tensor) -> Tensor:
+    def states(
+        self,
+        inputs: SessionBatch,
+        request_time_ms_B: Tensor,
+        rows: ItemRows,
+        place_E: Tensor,
+        hidden_Q: Tensor | None = None,
+    ) -> Tensor:
         """[S, D] what is known after each session, ready to be compared with candidates; with a start, [S + B, D], each
-        user's own before any session in front.
+        user's own before any session in front; with a mask and nothing hidden, [S + B, D], each user's own behind.
 
         Args:
             inputs: Histories.
             request_time_ms_B: [B] int64, when each user's next session begins.
             rows: The distinct items, `items.gather`.
             place_E: [E] place of each event's item in them.
+            hidden_Q: [Q] sessions in whose place the mask stands, each once.
 
         Raises:
             ValueError: A history is longer than `max_sessions`.
@@ -84,9 +102,14 @@ class Recommender(nn.Module):
             x_SD = self.events.project(encode.pool(tokens.values_TD, tokens.grouping, offsets))
         else:
             x_SD = encode(tokens.each(self.events.project(tokens.values_TD)), offsets, inputs.max_events)
-        sequence = sequence_of(inputs, request_time_ms_B, has_start=self.start is not None)
+        has_end = self.mask is not None and hidden_Q is None
+        sequence = sequence_of(inputs, request_time_ms_B, has_start=self.start is not None, has_end=has_end)
         if self.start is not None:
             x_SD = add_start(inputs.user_offsets, x_SD, self.start.to(x_SD.dtype).expand(inputs.num_users, -1))
+        elif self.mask is not None and hidden_Q is None:
+            x_SD = add_end(inputs.user_offsets, x_SD, self.mask.to(x_SD.dtype).expand(inputs.num_users, -1))
+        elif self.mask is not None and hidden_Q is not None:
+            x_SD = x_SD.index_copy(0, hidden_Q, self.mask.to(x_SD.dtype).expand(len(hidden_Q), -1))
         states_SD: Tensor = self.norm(self.backbone(x_SD, sequence))
         return F.normalize(states_SD, dim=1) / self._temperature if self._score == "cosine" else states_SD
 
@@ -107,13 +130,17 @@ class Recommender(nn.Module):
 
         Raises:
             ValueError: A question is asked before the user's first session and the model has no start, or after more
-                sessions than there are.
+                sessions than there are; or, with a mask, after fewer, or of a session that is not there.
         """
         inputs, targets = examples
-        self._expect_states(inputs, targets.user_Q, targets.num_before_Q)
+        self._expect_states(inputs, targets.user_Q, targets.num_before_Q, cloze=targets.cloze)
         rows, (place_E, *places) = self.items.gather(inputs.item_E, *others)
-        states_SD = self.states(inputs, request_times(examples), rows, place_E)
-        state_Q = self._state_of(inputs, targets.user_Q, targets.num_before_Q)
+        if targets.cloze:
+            state_Q = inputs.user_offsets[targets.user_Q] + targets.num_before_Q
+            states_SD = self.states(inputs, request_times(examples), rows, place_E, hidden_Q=state_Q)
+        else:
+            states_SD = self.states(inputs, request_times(examples), rows, place_E)
+            state_Q = self._state_of(inputs, targets.user_Q, targets.num_before_Q)
         return take(states_SD, Grouping(state_Q, len(states_SD))), self.vectors(rows), tuple(places)
 
     @torch.inference_mode()
@@ -135,13 +162,25 @@ class Recommender(nn.Module):
     def _state_of(self, inputs: SessionBatch, user_Q: Tensor, num_before_Q: Tensor) -> Tensor:
         """[Q] row of the state that a question is asked of."""
         place_Q = inputs.user_offsets[user_Q] + num_before_Q
-        return place_Q - 1 if self.start is None else place_Q + user_Q
+        return place_Q - 1 if self.start is None and self.mask is None else place_Q + user_Q
 
-    def _expect_states(self, inputs: SessionBatch, user_Q: Tensor, num_before_Q: Tensor) -> None:
+    def _expect_states(
+        self, inputs: SessionBatch, user_Q: Tensor, num_before_Q: Tensor, *, cloze: bool = False
+    ) -> None:
         """Without a session there is no state, and the row in its place is another user's. On the host only."""
+        if cloze and self.mask is None:
+            raise ValueError("a cloze hides sessions by a mask, and the model has none; its backbone is causal")
         if num_before_Q.device.type != "cpu":
             return
         has_Q = (inputs.user_offsets[1:] - inputs.user_offsets[:-1])[user_Q]
+        if self.mask is not None:
+            is_there_Q = (num_before_Q >= 0) & (num_before_Q < has_Q) if cloze else num_before_Q == has_Q
+            if not bool(is_there_Q.all()):
+                raise ValueError(
+                    "a model that sees both ways is asked for a hidden session, or for what follows all it is shown; "
+                    "give each question a history of its own, as `view.max_positions` does"
+                )
+            return
         is_wrong_Q = (num_before_Q < (1 if self.start is None else 0)) | (num_before_Q > has_Q)
         if bool(is_wrong_Q.any()):
             first = int(is_wrong_Q.nonzero()[0])

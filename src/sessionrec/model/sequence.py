@@ -53,10 +53,19 @@ class SessionSequence:
 
         def make() -> Tensor:
             order = torch.arange(self.length, device=self.user_S.device)
-            is_there = order < (self.user_offsets[1:] - self.user_offsets[:-1])[:, None]
-            return (order[None, :] <= order[:, None]) & is_there[:, None, :] & is_there[:, :, None]
+            return (order[None, :] <= order[:, None]) & self.both_BLL()
 
         return self.once("causal", make)
+
+    def both_BLL(self) -> Tensor:
+        """[B, L, L] boolean: row and column are sessions of the user."""
+
+        def make() -> Tensor:
+            order = torch.arange(self.length, device=self.user_S.device)
+            is_there = order < (self.user_offsets[1:] - self.user_offsets[:-1])[:, None]
+            return is_there[:, None, :] & is_there[:, :, None]
+
+        return self.once("both", make)
 
     def _cell_S(self) -> Tensor:
         return self.once("cell", lambda: self.user_S * self.length + self.position_S)
@@ -68,7 +77,9 @@ class SessionSequence:
         return self._cache[name]
 
 
-def sequence_of(batch: SessionBatch, request_time_ms_B: Tensor, *, has_start: bool = False) -> SessionSequence:
+def sequence_of(
+    batch: SessionBatch, request_time_ms_B: Tensor, *, has_start: bool = False, has_end: bool = False
+) -> SessionSequence:
     """The sequences of a batch.
 
     Args:
@@ -76,6 +87,7 @@ def sequence_of(batch: SessionBatch, request_time_ms_B: Tensor, *, has_start: bo
         request_time_ms_B: [B] int64, when the session after the last one begins: known when serving.
         has_start: Whether each user has one more position in front, at the time of the first session (without one, of
             the request); see `add_start`.
+        has_end: Whether each user has one more position behind, at the time of the request; see `add_end`.
     """
     offsets, time_ms_S, length = batch.user_offsets, batch.session_time_ms_S, batch.max_sessions
     if has_start:
@@ -85,7 +97,10 @@ def sequence_of(batch: SessionBatch, request_time_ms_B: Tensor, *, has_start: bo
         user_B = torch.arange(len(lengths), device=offsets.device)
         first_ms_B = times[torch.where(lengths > 0, offsets[:-1], len(time_ms_S) + user_B)]
         time_ms_S = add_start(offsets, time_ms_S, first_ms_B)
-        offsets, length = _with_start(offsets), length + 1
+        offsets, length = _with_one_more(offsets), length + 1
+    if has_end:
+        time_ms_S = add_end(offsets, time_ms_S, request_time_ms_B)
+        offsets, length = _with_one_more(offsets), length + 1
     lengths = offsets[1:] - offsets[:-1]
     user_S = torch.repeat_interleave(lengths, output_size=len(time_ms_S))
     next_time = torch.empty_like(time_ms_S)
@@ -107,8 +122,16 @@ def add_start(user_offsets: Tensor, values_SX: Tensor, start_BX: Tensor) -> Tens
     user_S = torch.repeat_interleave(user_offsets[1:] - user_offsets[:-1], output_size=len(values_SX))
     cell_S = torch.arange(len(values_SX), device=user_offsets.device) + user_S + 1
     added = values_SX.new_zeros(len(values_SX) + len(start_BX), *values_SX.shape[1:])
-    return added.index_copy(0, _with_start(user_offsets)[:-1], start_BX).index_copy(0, cell_S, values_SX)
+    return added.index_copy(0, _with_one_more(user_offsets)[:-1], start_BX).index_copy(0, cell_S, values_SX)
 
 
-def _with_start(user_offsets: Tensor) -> Tensor:
+def add_end(user_offsets: Tensor, values_SX: Tensor, end_BX: Tensor) -> Tensor:
+    """[S + B, ...] each user's rows with one more behind."""
+    user_S = torch.repeat_interleave(user_offsets[1:] - user_offsets[:-1], output_size=len(values_SX))
+    cell_S = torch.arange(len(values_SX), device=user_offsets.device) + user_S
+    added = values_SX.new_zeros(len(values_SX) + len(end_BX), *values_SX.shape[1:])
+    return added.index_copy(0, _with_one_more(user_offsets)[1:] - 1, end_BX).index_copy(0, cell_S, values_SX)
+
+
+def _with_one_more(user_offsets: Tensor) -> Tensor:
     return user_offsets + torch.arange(len(user_offsets), device=user_offsets.device)

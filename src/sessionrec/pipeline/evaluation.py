@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sessionrec.artifacts import ArtifactWriter, read_manifest
-from sessionrec.baselines import fit_floors
+from sessionrec.baselines import STANDARD, FloorName, fit_floors
 from sessionrec.config import Config
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader
@@ -32,6 +32,15 @@ from sessionrec.scoring import Ranker
 KIND, FORMAT = "evaluation", 1
 EXAMPLES = "examples.json"
 
+_BACKBONES = {
+    "hstu": "HSTU",
+    "gru": "GRU",
+    "transformer": "Transformer",
+    "sasrec": "SASRec",
+    "bert4rec": "BERT4Rec",
+}
+"""Names of backbones in tables."""
+
 
 class EvaluationConfig(Config):
     """What is asked, and of whom."""
@@ -40,16 +49,31 @@ class EvaluationConfig(Config):
     """Whose sessions are to be predicted."""
     protocol: EvalProtocol = EvalProtocol()
     """How answers count."""
-    floors: bool = True
-    """Whether popularity, recency popularity and repeat answer the same questions."""
+    floors: tuple[FloorName, ...] = STANDARD
+    """Floors that answer the same questions; `true` stands for these three, `false` for none. Also, with the extra
+    `floors`: item-kNN, session-kNN, V-SKNN, item-kNN x recency, V-SKNN x recency and ALS."""
     floor_metric: str = "ndcg@10"
-    """Metric on validation that chooses the half-life and the decay; at the top of the list floors are strongest."""
+    """Metric on validation that chooses parameters of floors; at the top of the list floors are strongest."""
     batch_users: int = Field(default=512, ge=1)
     """Users a batch."""
     num_examples: int = Field(default=4, ge=0)
     """Users whose answers are kept to be read."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of torch; by default as many as it likes."""
+
+    @field_validator("floors", mode="before")
+    @classmethod
+    def _as_tuple(cls, floors: object) -> object:
+        if isinstance(floors, bool):
+            return STANDARD if floors else ()
+        return tuple(floors) if isinstance(floors, list) else floors
+
+    @field_validator("floors")
+    @classmethod
+    def _distinct(cls, floors: tuple[FloorName, ...]) -> tuple[FloorName, ...]:
+        if len(set(floors)) < len(floors):
+            raise ValueError("name each floor once")
+        return floors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +107,7 @@ def evaluate(
     Raises:
         ArtifactError: There is no model, or it is of another data set.
         ConfigError: There is no such `floor_metric`.
+        MissingExtraError: A floor needs a library that is not installed.
     """
     config = config or EvaluationConfig()
     if config.threads is not None:
@@ -105,7 +130,10 @@ def evaluate(
         # Floors see what the model is shown and are asked the same; whole sessions, since they know no positions.
         seen = View(events=model.view.events, ask_first=model.view.ask_first)
         whole = Asked(dataset, evaluation_view(seen, config.part, config.protocol.targets), config)
-        for floor in fit_floors(dataset, whole.view, quality, part=config.part, progress=progress):
+        floors = fit_floors(
+            dataset, whole.view, quality, part=config.part, names=config.floors, progress=progress
+        )
+        for floor in floors:
             reports.append(whole.report(floor.name, floor.ranker, about | floor.choice, seconds, progress))
             if floor.choice:
                 choices[floor.name] = floor.choice
@@ -149,12 +177,15 @@ class Asked:
 
 
 def system_name(model: TrainedModel) -> str:
-    """The name of a model in tables: SessionRec-HSTU, or HSTU and HSTU+ for item-level ones."""
+    """The name of a model in tables: SessionRec-HSTU; or, item-level, GRU4Rec, SASRec and SASRec+ by their losses, HSTU
+    and HSTU+ by the events they see."""
     kind = model.config.backbone.kind
-    backbone = {"hstu": "HSTU", "gru": "GRU", "transformer": "Transformer"}.get(kind, kind)
     if model.view.unit == "session":
-        return f"SessionRec-{backbone}"
-    return backbone if model.view.events == "positives" else f"{backbone}+"
+        return f"SessionRec-{_BACKBONES.get(kind, kind)}"
+    name = {"gru": "GRU4Rec"}.get(kind, _BACKBONES.get(kind, kind))
+    if kind == "sasrec":
+        return name if model.body["config"]["objective"]["retrieval"]["kind"] == "bce" else f"{name}+"
+    return name if model.view.events == "positives" else f"{name}+"
 
 
 def read_evaluation(run: Path | str, config: EvaluationConfig | None = None) -> Evaluation:

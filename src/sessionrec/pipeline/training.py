@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 
 from sessionrec.artifacts import ArtifactWriter
-from sessionrec.config import Config, load
+from sessionrec.config import Config, load, nearest
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader, Loading
 from sessionrec.data.request import visible
@@ -92,7 +92,7 @@ def load_fit_config(preset: str | None = None, path: Path | None = None, overrid
     if preset is not None and path is not None:
         raise ConfigError(f"give a preset ({preset!r}) or a file ({path}), not both")
     if preset is not None and preset not in presets():
-        raise ConfigError(f"there is no preset {preset!r}; there are {', '.join(presets())}")
+        raise ConfigError(f"there is no preset {preset!r}{nearest(preset, presets())}; there are {', '.join(presets())}")
     return load(FitConfig, presets()[preset] if preset is not None else path, overrides)
 
 
@@ -196,10 +196,10 @@ def _watchers(config: FitConfig, run: RunFolder) -> Iterator[tuple[Monitor, ...]
 
 
 def fitting(config: FitConfig, dataset: Dataset) -> FitConfig:
-    """The settings with what follows from the data set: histories capped to what the model takes, HSTU's divisor."""
+    """The settings with what follows: histories capped to what the model takes, how it is asked, HSTU's divisor."""
     caps = config.view.truncation
     longest = config.model.max_sessions
-    wanted: dict[str, Any] = {"part": "train"}
+    wanted: dict[str, Any] = {"part": "train", "cloze": not config.model.backbone.is_causal}
     if config.view.unit == "event":
         wanted["max_positions"] = min(config.view.max_positions or longest, longest)
     elif caps.max_sessions is None or caps.max_sessions > longest:

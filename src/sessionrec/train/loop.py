@@ -158,8 +158,7 @@ class Trainer:
         torch.set_rng_state(state.generators["torch"])
         if "cuda" in state.generators and self._device.type == "cuda":
             torch.cuda.set_rng_state(state.generators["cuda"], self._device)
-        if self._objective.sampler is not None:
-            self._objective.sampler.generator.set_state(state.generators["negatives"])
+        self._objective.generator.set_state(state.generators["negatives"])
         self._sums, self._num_steps = dict(state.progress["sums"]), state.progress["num_steps"]
         self._seconds = state.progress["seconds"]
         self._best_value, self._best_epoch = state.progress["best_value"], state.progress["best_epoch"]
@@ -217,6 +216,7 @@ class Trainer:
         return True
 
     def _step(self, examples: Examples) -> LossOutput:
+        examples = self._objective.asked(examples)
         if self._device.type != "cpu":
             examples = Examples(examples.inputs.to(self._device), examples.targets.to(self._device))
         draw = self._objective.draw(examples.targets, examples.inputs.num_users)
@@ -280,8 +280,7 @@ class Trainer:
         generators = {"torch": torch.get_rng_state()}
         if self._device.type == "cuda":
             generators["cuda"] = torch.cuda.get_rng_state(self._device)
-        if self._objective.sampler is not None:
-            generators["negatives"] = self._objective.sampler.generator.get_state()
+        generators["negatives"] = self._objective.generator.get_state()
         progress: dict[str, Any] = {"sums": self._sums, "num_steps": self._num_steps}
         progress["seconds"] = self._seconds + time.perf_counter() - self._started
         progress |= {"best_value": self._best_value, "best_epoch": self._best_epoch}

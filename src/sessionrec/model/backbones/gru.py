@@ -5,7 +5,7 @@ Letters: S sessions, D width.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from sessionrec.model.sequence import SessionSequence
 class GruConfig(Config):
     """Gated recurrent unit."""
 
+    is_causal: ClassVar[bool] = True
     kind: Literal["gru"] = "gru"
     """GRU."""
     layers: int = Field(default=4, ge=1)

@@ -15,7 +15,7 @@ multiplications a session, and 2 D a pair within the padded length L. On the hos
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,7 @@ _EPS = 1e-6
 class HstuConfig(Config):
     """Hierarchical sequential transduction unit."""
 
+    is_causal: ClassVar[bool] = True
     kind: Literal["hstu"] = "hstu"
     """HSTU, the paper's best."""
     layers: int = Field(default=4, ge=1)

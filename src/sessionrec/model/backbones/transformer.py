@@ -6,13 +6,13 @@ length L.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from sessionrec.config import Config
-from sessionrec.model.attention import causal_attention
+from sessionrec.model.attention import softmax_attention
 from sessionrec.model.embed import lookup_table
 from sessionrec.model.sequence import SessionSequence
 
@@ -20,6 +20,7 @@ from sessionrec.model.sequence import SessionSequence
 class TransformerConfig(Config):
     """Causal Transformer."""
 
+    is_causal: ClassVar[bool] = True
     kind: Literal["transformer"] = "transformer"
     """Causal Transformer with learned positions."""
     layers: int = Field(default=4, ge=1)
@@ -74,7 +75,7 @@ class TransformerLayer(nn.Module):
         padded = sequence.pad(self.qkv(self.attention_norm(x_SD)))
         split = padded.view(sequence.num_users, sequence.length, 3, self._heads, -1)
         q_BHLK, k_BHLK, v_BHLK = split.permute(2, 0, 3, 1, 4)
-        attended = causal_attention(q_BHLK, k_BHLK, v_BHLK, sequence.causal_BLL())
+        attended = softmax_attention(q_BHLK, k_BHLK, v_BHLK, sequence.causal_BLL())
         attended_SD = sequence.unpad(attended.transpose(1, 2).flatten(2))
         x_SD = x_SD + self.dropout(self.mix(attended_SD))
         fed: Tensor = self.feed(self.feed_norm(x_SD))
