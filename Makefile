@@ -21,8 +21,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (once, a minute or two) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) torch==2.13.0 $(OR_SAY)
-	@$(PIP) --editable ".[report,index,tensorboard,dev]" $(OR_SAY)
-	@$(BIN)/python -c "import sessionrec, torch, polars, safetensors, pytest, hypothesis, matplotlib, faiss"
+	@$(PIP) --editable ".[report,index,tensorboard,floors,dev]" $(OR_SAY)
+	@$(BIN)/python -c "import sessionrec, torch, polars, safetensors, pytest, hypothesis, matplotlib, faiss, scipy, implicit"
 	@for tool in ruff mypy lint-imports; do $(BIN)/$$tool --help > /dev/null || { echo "$$tool does not run"; exit 1; }; done
 	@touch $@
 
@@ -40,8 +40,15 @@ demo: $(VENV)/.ready-demo
 test: setup
 	@$(BIN)/python -m pytest -q
 
-test-all: $(VENV)/.ready-demo
-	@$(BIN)/python -m pytest -q -m "slow or raw" $(if $(SESSIONREC_RAW),,--deselect tests/raw/test_counts.py)
+# Metrics are compared with those of ranx, which wants other versions than the package: an environment of its own.
+.venv-ranx/.ready:
+	@echo "Setting up .venv-ranx (once, two minutes) ..."
+	@$(PYTHON) -m venv .venv-ranx
+	@.venv-ranx/bin/pip install --quiet --disable-pip-version-check ranx==0.3.21 > .venv-ranx/pip.log 2>&1 || { cat .venv-ranx/pip.log; exit 1; }
+	@touch $@
+
+test-all: $(VENV)/.ready-demo .venv-ranx/.ready
+	@SESSIONREC_RANX=.venv-ranx/bin/python $(BIN)/python -m pytest -q -m "slow or raw" $(if $(SESSIONREC_RAW),,--deselect tests/raw/test_counts.py)
 
 check: setup
 	@$(BIN)/ruff check .
@@ -69,4 +76,4 @@ docs: setup
 	@$(BIN)/python -m pytest -q tests/test_docs.py
 
 clean:
-	rm -rf $(VENV) .venv-rectools $(DEMO) bench-data build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-rectools .venv-ranx $(DEMO) bench-data build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -156,7 +156,7 @@ def plain_users(
     repeats = merged = 0
     for user in sorted(by_user, key=lambda name: (slow_hash(name), name)):
         own = sorted(by_user[user], key=lambda row: row.time_ms)
-        if repeats_ignore_session:
+        if repeats_ignore_session or rule == "event":
             distinct: dict[tuple[Id, int], Row] = {}
             for row in own:
                 known = distinct.setdefault((row.item, row.time_ms), row)
@@ -187,6 +187,8 @@ def _cut(rows: list[Row], rule: str, gap_ms: int) -> list[list[Row]]:
         for row in rows:
             groups.setdefault(row.session, []).append(row)
         return list(groups.values())
+    if rule == "event":
+        return [[row] for row in rows]
     longest = gap_ms if rule == "gap" else 0
     cut: list[list[Row]] = []
     for row in rows:
@@ -252,8 +254,11 @@ def plain_cap(events: Sequence[Any], cap: int | None, is_positive: Callable[[Any
     return [event for place, event in enumerate(events) if is_positive(event) or place in newest]
 
 
-def plain_split(visits: list[Visit], borders: tuple[int, int] | None) -> list[Visit]:
-    """Give every session of one user its part; sessions without one are left out, and so are late events."""
+def plain_split(visits: list[Visit], borders: tuple[int, int] | None, *, has_row_order: bool = False) -> list[Visit]:
+    """Give every session of one user its part; sessions without one are left out, and so are late events.
+
+    With `has_row_order` an event at the very start of a later target is not late: it stands in an earlier row.
+    """
     targets = [visit for visit in visits if visit.positives]
     part_of: dict[int, int | None] = {}
     for place, visit in enumerate(targets):
@@ -276,6 +281,7 @@ def plain_split(visits: list[Visit], borders: tuple[int, int] | None) -> list[Vi
     for place, visit in enumerate(parted):
         # What is held out, and later in the history, must not be seen before it begins.
         later = [other.time_ms for other in parted[place + 1 :] if other.part > 0 and other.positives]
+        later = [time_ms + has_row_order for time_ms in later]
         later += [] if borders is None else borders[visit.part :]
         timely.append(visit.where(lambda event, later=later: not later or event.time_ms < min(later)))  # type: ignore[misc]
     return [visit for visit in timely if visit.events]

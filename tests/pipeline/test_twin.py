@@ -31,7 +31,7 @@ def trained(dataset: Dataset, out: Path, fields: list[str]) -> tuple[dict[str, t
     weights = load_file(
         out / "model" / read_manifest(out / "model", kind="model", format=1).content / "weights.safetensors"
     )
-    found = pipeline.evaluate(out, dataset, EvaluationConfig(floors=False, num_examples=0))
+    found = pipeline.evaluate(out, dataset, EvaluationConfig(floors=(), num_examples=0))
     return weights, dict(found.model.metrics)
 
 

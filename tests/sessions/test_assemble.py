@@ -13,10 +13,15 @@ from sessionrec.logs.base import Log
 from sessionrec.sessions import assemble as assemble_module
 from sessionrec.sessions.assemble import Found, assemble, sort_order
 from sessionrec.sessions.histories import Histories
-from sessionrec.sessions.rule import EqualTimeRule, GapRule, NativeRule, Rule
+from sessionrec.sessions.rule import EqualTimeRule, EventRule, GapRule, NativeRule, Rule
 from tests.helpers import CONTEXT, T0, Row, log_of, plain_expected, plain_histories, plain_users, row_lists, slow_hash
 
-RULES: dict[str, Rule] = {"native": NativeRule(), "equal_time": EqualTimeRule(), "gap": GapRule(gap_s=2)}
+RULES: dict[str, Rule] = {
+    "native": NativeRule(),
+    "equal_time": EqualTimeRule(),
+    "gap": GapRule(gap_s=2),
+    "event": EventRule(),
+}
 
 
 def assembled(log: Log, rule: Rule) -> tuple[Histories, Found]:
@@ -88,6 +93,28 @@ def test_an_item_of_one_session_is_merged_into_its_first_row() -> None:
     assert plain_histories(histories, [7]) == [(1, [(0, T0, [(7, 5, T0, 10.0)]), (0, T0, [(7, 1, T0, 2.0)])])]
     assert codes_of(found.categories["device"], histories.features["device"]) == ["phone", None]
     assert (found.exact_repeats, found.merged) == (2, 2)
+
+
+def test_where_every_event_is_a_session_an_event_logged_twice_is_still_one() -> None:
+    # Item 7 twice at 0 s: one event, the union of the actions. At 1 s once more: another event.
+    rows = [
+        Row(user=1, item=7, time_ms=T0, action=0, weight=2),
+        Row(user=1, item=8, time_ms=T0, action=1),
+        Row(user=1, item=7, time_ms=T0, action=1, weight=4),
+        Row(user=1, item=7, time_ms=T0 + 1000, action=1),
+    ]
+    histories, found = assembled(log_of(rows, has_weight=True), EventRule())
+    assert plain_histories(histories, found.items.to_list()) == [
+        (
+            1,
+            [
+                (0, T0, [(7, 1, T0, 2.0)]),
+                (0, T0, [(8, 1, T0, 1.0)]),
+                (0, T0 + 1000, [(7, 1, T0 + 1000, 1.0)]),
+            ],
+        )
+    ]
+    assert (found.exact_repeats, found.merged) == (1, 0)
 
 
 def test_a_log_may_say_that_a_repeat_names_another_session() -> None:

@@ -19,7 +19,7 @@ from sessionrec.sessions.catalogue import Catalogue
 from sessionrec.sessions.filters import Filters
 from sessionrec.sessions.polars_engine import PolarsEngine
 from sessionrec.sessions.prepare import Preparation, Summary, prepare
-from sessionrec.sessions.rule import EqualTimeRule, NativeRule
+from sessionrec.sessions.rule import EqualTimeRule, EventRule, NativeRule, SessionRule
 from sessionrec.sessions.split import GlobalTime, LeaveLastSession
 from sessionrec.sessions.truncation import Truncation
 from tests.helpers import (
@@ -41,6 +41,7 @@ from tests.helpers import (
 )
 
 LOOSE = Filters(min_item_events=1, min_user_events=1, min_user_sessions=1)
+RULES: dict[str, SessionRule] = {"native": NativeRule(), "equal_time": EqualTimeRule(), "event": EventRule()}
 ON_DISK = PolarsEngine(rows_in_memory=1, num_partitions=4, threads=2)
 
 
@@ -71,7 +72,7 @@ def settings(draw: st.DrawFn) -> dict[str, Any]:
             "min_user_sessions": draw(st.integers(1, 3)),
         },
         "drop": draw(st.booleans()),
-        "rule": draw(st.sampled_from(["native", "equal_time"])),
+        "rule": draw(st.sampled_from(list(RULES))),
         "clock": None if clock is None else (T0 + clock[0] * 1000, T0 + clock[1] * 1000),
         "max_positives": draw(st.none() | st.integers(1, 6)),
         "ignore": draw(st.booleans()),
@@ -81,7 +82,7 @@ def settings(draw: st.DrawFn) -> dict[str, Any]:
 def preparation(chosen: dict[str, Any], engine: PolarsEngine) -> Preparation:
     clock = chosen["clock"]
     return Preparation(
-        session=NativeRule() if chosen["rule"] == "native" else EqualTimeRule(),
+        session=RULES[chosen["rule"]],
         filter=Filters(**chosen["limits"], sessions_without_positives="drop" if chosen["drop"] else "input"),
         split=GlobalTime(validation_from=iso(clock[0]), test_from=iso(clock[1])) if clock else LeaveLastSession(),
         truncation=Truncation(max_positives=chosen["max_positives"]),
@@ -94,7 +95,9 @@ def expected_users(rows: list[Row], chosen: dict[str, Any]) -> Users:
     users, _, _ = plain_users(rows, chosen["rule"], repeats_ignore_session=chosen["ignore"])
     users = plain_filter(users, **chosen["limits"], drop=chosen["drop"])
     users = {
-        user: plain_split(plain_newest(visits, chosen["max_positives"]), chosen["clock"])
+        user: plain_split(
+            plain_newest(visits, chosen["max_positives"]), chosen["clock"], has_row_order=chosen["rule"] == "event"
+        )
         for user, visits in users.items()
     }
     return {user: visits for user, visits in users.items() if visits}
@@ -333,6 +336,23 @@ def test_who_is_not_asked_for_and_who_is_not_learnt_from_is_counted() -> None:
     _, _, _, summary, _ = made(log_of([*before, *rows]), how)
     assert all(part.without_history == 0 for part in summary.parts.values())
     assert summary.users_without_training == 2
+
+
+@pytest.mark.parametrize("engine", [PolarsEngine(), ON_DISK], ids=["memory", "disk"])
+def test_ratings_of_one_second_keep_the_order_of_their_rows(engine: PolarsEngine) -> None:
+    # 40 users rate 30 items in 6 seconds, 5 a second, later seconds first in the log; ids say nothing of the order.
+    order = np.random.default_rng(2).permuted(np.tile(np.arange(30), (40, 1)), axis=1)
+    rows = [
+        Row(user=user, item=int(order[user, 5 * second + place]), time_ms=T0 + second * 1000)
+        for second in reversed(range(6))
+        for place in range(5)
+        for user in range(40)
+    ]
+    how = Preparation(session=EventRule(), engine=engine)
+    plain, _, _, summary, _ = made(log_of(rows, has_session=False), how)
+    assert {user: [events[0][0] for *_, events in visits] for user, visits in plain} == dict(enumerate(order.tolist()))
+    assert all([part for part, *_ in visits] == [0] * 28 + [1, 2] for _, visits in plain)
+    assert (summary.late_events, summary.merged, summary.exact_repeats) == (0, 0, 0)
 
 
 def test_overlapping_native_sessions_lose_what_came_after_the_next_part_began() -> None:

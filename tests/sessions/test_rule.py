@@ -13,7 +13,7 @@ from hypothesis import given
 from sessionrec.config import Config, parse
 from sessionrec.errors import ConfigError
 from sessionrec.sessions.prepare import Preparation
-from sessionrec.sessions.rule import EqualTimeRule, Event, GapRule, NativeRule, Rule, SessionKey, WindowRule
+from sessionrec.sessions.rule import EqualTimeRule, Event, EventRule, GapRule, NativeRule, Rule, SessionKey, WindowRule
 from tests.helpers import T0
 
 RULES: list[Rule] = [
@@ -26,6 +26,7 @@ RULES: list[Rule] = [
     WindowRule(length_s=28_800, zone="Europe/Copenhagen"),
     WindowRule(length_s=3600, zone="Australia/Lord_Howe"),
     WindowRule(length_s=86_400, zone="America/St_Johns"),
+    EventRule(),
 ]
 
 
@@ -104,6 +105,11 @@ def test_equal_times_are_one_session_even_at_time_zero() -> None:
     assert starts(EqualTimeRule(), 0, 0, 1, 1, 2) == [True, False, True, False, True]
 
 
+def test_every_event_is_a_session_whatever_its_time() -> None:
+    assert starts(EventRule(), 0, 0, 0, 1, 5) == [True] * 5
+    assert by_step(EventRule(), [(0, 7, "a"), (0, 7, "a"), (1, 7, "a")]) == [True] * 3
+
+
 def test_native_ids_that_take_turns_begin_once_each() -> None:
     rows: list[tuple[int, int, SessionKey]] = [(0, n, key) for n, key in enumerate("abab")]
     assert by_step(NativeRule(), rows) == [True, True, False, False]
@@ -137,6 +143,18 @@ def test_only_the_native_rule_needs_ids_of_the_log() -> None:
     assert [rule.needs_session for rule in RULES] == [True] + [False] * (len(RULES) - 1)
 
 
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@given(rows=event_lists())
+def test_only_a_rule_that_says_so_cuts_between_events_of_one_time_and_one_id(
+    rule: Rule, rows: list[tuple[int, int, SessionKey]]
+) -> None:
+    # The split relies on it: what such a rule cuts apart at one time stands in the order of the rows.
+    same: list[tuple[int, int, SessionKey]] = [(user, time_ms, "x") for user, time_ms, _ in rows]
+    starts = by_step(rule, same)
+    repeated = [number for number in range(1, len(same)) if same[number] == same[number - 1]]
+    assert all(starts[number] == rule.has_row_order for number in repeated)
+
+
 @pytest.mark.parametrize(
     ("tree", "words"),
     [
@@ -144,7 +162,7 @@ def test_only_the_native_rule_needs_ids_of_the_log() -> None:
         ({"kind": "gap", "gap_s": "30m"}, "number"),
         ({"kind": "window", "zone": "Mars/Olympus"}, "IANA time zone"),
         ({"kind": "window", "length_s": 0}, "greater than 0"),
-        ({"kind": "daily"}, "'native', 'equal_time', 'gap', 'window'"),
+        ({"kind": "daily"}, "'native', 'equal_time', 'gap', 'window', 'event'"),
         ({"kind": "equal_time", "gap_s": 3}, "unknown key"),
     ],
 )

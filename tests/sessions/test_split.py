@@ -12,7 +12,7 @@ from sessionrec.errors import ConfigError
 from sessionrec.sessions.assemble import assemble
 from sessionrec.sessions.histories import Histories
 from sessionrec.sessions.prepare import Preparation
-from sessionrec.sessions.rule import NativeRule
+from sessionrec.sessions.rule import EventRule, NativeRule, Rule
 from sessionrec.sessions.split import DROPPED, GlobalTime, assign, borders, find_leak, late_events
 from tests.helpers import (
     T0,
@@ -134,6 +134,27 @@ def test_of_two_sessions_that_begin_at_once_the_earlier_one_shows_nothing() -> N
     assert late_events(histories_of(users)).tolist() == [True, True, False]
 
 
+def test_where_rows_tell_the_order_the_earlier_row_of_one_time_is_known() -> None:
+    # Five ratings of one second: the last is the test, the four before it are its history.
+    users = sessions(1, 10, 10, 10, 10, 10)
+    parted = replace(histories_of(users), part_S=assign(histories_of(users), None))
+    assert parted.part_S.tolist() == [0, 0, 0, 1, 2]
+    assert late_events(parted, has_row_order=True).tolist() == [False] * 5
+    assert find_leak(parted, None, has_row_order=True) is None
+    # Without an order of rows, what happens at the time of the test is not before it.
+    assert late_events(parted).tolist() == [True, True, True, True, False]
+    assert "not before the start" in str(find_leak(parted, None))
+
+
+def test_where_rows_tell_the_order_what_is_after_the_target_is_late_all_the_same() -> None:
+    users = [(1, 0, 10, [(0, 1, 10), (1, 1, 21)]), (1, 2, 20, [(2, 1, 20)])]
+    assert late_events(histories_of(users), has_row_order=True).tolist() == [False, True, False]
+    assert "not before the start" in str(find_leak(histories_of(users), None, has_row_order=True))
+    # A border of the clock is a border for every rule: at T2 begins the test.
+    early = [(1, 0, 5, [(0, 0, 5), (1, 0, 30)]), (1, 1, 25, [(2, 1, 25)])]
+    assert late_events(histories_of(early), (20, 30), has_row_order=True).tolist() == [False, True, False]
+
+
 def test_with_one_clock_an_input_is_late_after_the_period_of_its_target() -> None:
     # The input-only session 5..25 is lent to the training target at 10; what it shows from T1 = 20 on is not history.
     users = [(1, 0, 5, [(0, 0, 5), (1, 0, 15), (2, 0, 25)]), (1, 0, 10, [(3, 1, 10)])]
@@ -175,20 +196,22 @@ def test_each_planted_leak_is_found() -> None:
     assert "outside the period" in str(find_leak(too_early, clock))
 
 
-@given(row_lists(), st.none() | st.tuples(st.integers(0, 13), st.integers(0, 13)))
+@pytest.mark.parametrize("rule", [NativeRule(), EventRule()], ids=["native", "event"])
+@given(rows=row_lists(), clock=st.none() | st.tuples(st.integers(0, 13), st.integers(0, 13)))
 def test_no_random_log_leaks_after_the_split_and_late_events_are_gone(
-    rows: list[Row], clock: tuple[int, int] | None
+    rule: Rule, rows: list[Row], clock: tuple[int, int] | None
 ) -> None:
     assume(clock is None or clock[0] < clock[1])
     time_borders = None if clock is None else (T0 + clock[0] * 1000, T0 + clock[1] * 1000)
-    histories, found = assemble(log_of(rows).events.collect(), NativeRule(), ())
+    is_by_row = rule.has_row_order
+    histories, found = assemble(log_of(rows).events.collect(), rule, ())
     part_S = assign(histories, time_borders)
     parted = replace(histories, part_S=part_S).keep_sessions(part_S != DROPPED)
-    timely = parted.keep_events(~late_events(parted, time_borders))
+    timely = parted.keep_events(~late_events(parted, time_borders, has_row_order=is_by_row))
     final = timely.keep_sessions(np.diff(timely.session_offsets) > 0)
-    assert find_leak(final, time_borders) is None
-    users, _, _ = plain_users(rows, "native")
-    expected = {user: plain_split(visits, time_borders) for user, visits in users.items()}
+    assert find_leak(final, time_borders, has_row_order=is_by_row) is None
+    users, _, _ = plain_users(rows, "event" if is_by_row else "native")
+    expected = {user: plain_split(visits, time_borders, has_row_order=is_by_row) for user, visits in users.items()}
     assert without_users(plain_histories(final, found.items.to_list())) == without_users(plain_expected(expected))
 
 

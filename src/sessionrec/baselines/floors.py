@@ -1,9 +1,9 @@
-"""`fit_floors`: the three floors of a table, made of what may be known before the part that is evaluated.
+"""`fit_floors`: the floors of a table, made of what may be known before the part that is evaluated.
 
-The half-life of recency and the decay of repeat are chosen on validation questions, by floors made of training events
-alone; then the floors are made anew of all events before the evaluated part. So no answer of the test has a say in what
-answers it. Where validation itself is evaluated, its questions are those that chose: then a floor is a little
-flattered.
+Parameters, such as the half-life of recency and the decay of repeat, are chosen on validation questions, by floors made
+of training events alone; then the floors are made anew of all events before the evaluated part. So no answer of the
+test has a say in what answers it. Where validation itself is evaluated, its questions are those that chose: then a
+floor is a little flattered.
 
 Users stand in the order of a hash, so the first of them are a random sample.
 """
@@ -11,16 +11,15 @@ Users stand in the order of a hash, so the first of them are a random sample.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sessionrec.baselines.choose import Choice, choose
-from sessionrec.baselines.events import PositiveEvents
-from sessionrec.baselines.popularity import Popularity
-from sessionrec.baselines.recency import HALF_LIVES_S, RecencyPopularity
-from sessionrec.baselines.repeat import DECAYS, Repeat
+from sessionrec.baselines.known import Known
+from sessionrec.baselines.recipes import ALL, RECIPES, STANDARD, FloorName
+from sessionrec.baselines.tune import Tuned, num_tries, tune
 from sessionrec.batch import Examples
+from sessionrec.config import nearest
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader, Loading
 from sessionrec.data.view import View
@@ -39,13 +38,13 @@ Quality = Callable[[Ranker, Iterable[Examples]], float]
 class Floor:
     """A floor, ready to answer."""
 
-    name: str
-    """`popularity`, `recency popularity` or `repeat`."""
+    name: FloorName
+    """As tables have it."""
     ranker: Ranker
     choice: dict[str, float]
-    """The parameter that was chosen, by name, with its unit; empty if there is none."""
-    quality: dict[float, float]
-    """Quality of each value tried."""
+    """The parameters that were chosen, by name, with their units: first those of floors it stands on, then its own."""
+    quality: dict[tuple[float, ...], float]
+    """Quality of each combination tried of its own parameters, the last ones of `choice`, in that order."""
 
 
 def fit_floors(
@@ -54,26 +53,34 @@ def fit_floors(
     quality: Quality,
     *,
     part: Literal["validation", "test"] = "test",
+    names: Sequence[FloorName] = STANDARD,
     sample_users: int = 2000,
     progress: Progress = silent,
 ) -> list[Floor]:
-    """Popularity, recency popularity and repeat, in this order.
+    """Floors by name, in the order of `names`.
 
-    Costs two passes over the data set, the sample's questions in memory, and 21 evaluations of the sample.
+    `STANDARD` costs two passes over the data set, the sample's questions in memory, and 21 evaluations of the sample;
+    `ALL` four passes and 95.
 
     Args:
         dataset: Of whom.
         view: How questions are asked, whatever its part: `evaluation_view(View(), part, protocol.targets)`.
-        quality: By which a parameter is chosen.
+        quality: By which parameters are chosen.
         part: The part that the floors will be asked for.
+        names: Which, see `ALL`.
         sample_users: Users whose validation questions choose, the first of the data set; rounded up to whole batches.
-        progress: Called with stage, values tried and values in all.
+        progress: Called with stage, combinations tried and combinations in all.
 
     Raises:
         EmptyDatasetError: There is no validation question.
+        MissingExtraError: A floor needs a library that is not installed.
+        ValueError: There is no such floor, or one is named twice.
     """
+    wanted = _wanted(names)
+    if not wanted:
+        return []
     sample = _Sample.of(dataset, view.model_copy(update={"part": "validation"}), sample_users)
-    total, tried = len(HALF_LIVES_S) + len(DECAYS), 0
+    total, tried = sum(num_tries(RECIPES[name].grid) for name in wanted), 0
 
     def quality_of(floor: Ranker) -> float:
         nonlocal tried
@@ -82,23 +89,43 @@ def fit_floors(
         progress("choose floors", tried, total)
         return found
 
-    events = PositiveEvents.collect(dataset, before="validation")
-    half_life = choose(HALF_LIVES_S, lambda value: RecencyPopularity(events, half_life_s=value), quality_of)
-    decay = choose(DECAYS, lambda value: Repeat(events.count_V, decay=value), quality_of)
-    for name, choice in {"half-life, s": half_life, "decay": decay}.items():
-        tries = ", ".join(f"{value:g}: {found:.5f}" for value, found in choice.quality.items())
-        _log.info("floors: %s = %g; tried on validation: %s", name, choice.value, tries)
-    if part == "test":
-        events = PositiveEvents.collect(dataset, before="test")
+    known = Known(dataset, "validation", is_asked_again=True)
+    tuned: dict[FloorName, Tuned] = {}
+    settings: dict[FloorName, dict[str, float]] = {}
+    for name in wanted:
+        recipe = RECIPES[name]
+        below = {key: value for floor in recipe.on for key, value in settings[floor].items()}
+        tuned[name] = tune(recipe.grid, lambda own: recipe.make(known, below | own), quality_of)  # noqa: B023 - at once
+        settings[name] = below | tuned[name].choice
+        for own, found in tuned[name].quality.items():
+            tries = ", ".join(f"{key} = {value:g}" for key, value in zip(recipe.grid, own, strict=True))
+            _log.debug("floors: %s: %s: %.5f on validation", name, tries, found)
+        if recipe.grid:
+            chosen = ", ".join(f"{key} = {value:g}" for key, value in settings[name].items())
+            _log.info("floors: %s: chose %s of %d tried on validation", name, chosen, len(tuned[name].quality))
+    known = Known(dataset, part)
     return [
-        Floor(name="popularity", ranker=Popularity(events.count_V), choice={}, quality={}),
-        _chosen("recency popularity", RecencyPopularity(events, half_life_s=half_life.value), "half_life_s", half_life),
-        _chosen("repeat", Repeat(events.count_V, decay=decay.value), "decay", decay),
+        Floor(
+            name=name,
+            ranker=RECIPES[name].make(known, settings[name]),
+            choice=settings[name],
+            quality=tuned[name].quality,
+        )
+        for name in names
     ]
 
 
-def _chosen(name: str, ranker: Ranker, parameter: str, choice: Choice) -> Floor:
-    return Floor(name=name, ranker=ranker, choice={parameter: choice.value}, quality=choice.quality)
+def _wanted(names: Sequence[FloorName]) -> list[FloorName]:
+    """The floors to be tuned, those that others stand on among them and before them."""
+    unknown = [name for name in names if name not in RECIPES]
+    if unknown:
+        near = nearest(str(unknown[0]), ALL)
+        raise ValueError(f"there is no floor {unknown[0]!r}{near}; the floors are {', '.join(ALL)}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"`names` has a floor twice: {', '.join(names)}")
+    needed = set(names).union(*(RECIPES[name].on for name in names))
+    # A floor stands only on those named before it in `ALL`.
+    return [name for name in ALL if name in needed]
 
 
 @dataclass(frozen=True, slots=True)

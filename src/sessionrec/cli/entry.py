@@ -16,7 +16,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 import sessionrec
-from sessionrec.cli import answers, data, demonstration, runs, screen
+from sessionrec.cli import answers, data, demonstration, experiments, runs, screen
 from sessionrec.errors import SessionRecError
 
 app = typer.Typer(
@@ -56,6 +56,7 @@ for command in (
     data.config,
 ):
     app.command()(command)
+app.add_typer(experiments.app)
 
 
 class _Stop(BaseException):

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -62,6 +63,21 @@ class Dataset:
         """What the users, sessions and their order follow from: equal for a data set made again of the same log."""
         tree = {name: self.body[name] for name in ("inputs", "summary", "row_groups")}
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
+
+    @cached_property
+    def content(self) -> str:
+        """Hash of the users, sessions, events and items themselves, which are all read: equal for equal data, whatever
+        code or file format it came from."""
+        mark = hashlib.sha256(json.dumps([self.actions, self.context_features, self.item_features]).encode())
+        for histories in self.histories():
+            mark.update(histories.user_U.hash(seed=0).to_numpy().tobytes())
+            arrays = [histories.user_offsets, histories.session_time_ms_S, histories.part_S, histories.session_offsets]
+            arrays += [histories.item_E, histories.action_E, histories.time_ms_E, *histories.features.values()]
+            arrays += [] if histories.weight_E is None else [histories.weight_E]
+            for array in arrays:
+                mark.update(np.ascontiguousarray(array).tobytes())
+        mark.update(self.items.hash_rows(seed=0).to_numpy().tobytes())
+        return mark.hexdigest()[:16]
 
     @property
     def num_items(self) -> int:

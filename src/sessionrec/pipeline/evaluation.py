@@ -130,9 +130,7 @@ def evaluate(
         # Floors see what the model is shown and are asked the same; whole sessions, since they know no positions.
         seen = View(events=model.view.events, ask_first=model.view.ask_first)
         whole = Asked(dataset, evaluation_view(seen, config.part, config.protocol.targets), config)
-        floors = fit_floors(
-            dataset, whole.view, quality, part=config.part, names=config.floors, progress=progress
-        )
+        floors = fit_floors(dataset, whole.view, quality, part=config.part, names=config.floors, progress=progress)
         for floor in floors:
             reports.append(whole.report(floor.name, floor.ranker, about | floor.choice, seconds, progress))
             if floor.choice:

@@ -61,7 +61,8 @@ def assemble(
         columns["weight"] = events[WEIGHT].to_numpy()[order]
 
     repeats = 0
-    if repeats_ignore_session:
+    if repeats_ignore_session or rule.has_row_order:
+        # Where every row is a session, no session brings the two rows of an event that was logged twice together.
         columns, repeats, _ = _merge(columns, _moments(columns), len(items))
     columns["session"], moved = _sessions(columns, events, rule)
     if moved is not None:

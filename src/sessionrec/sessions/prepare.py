@@ -145,7 +145,14 @@ def prepare(log: Log, how: Preparation, progress: Progress = silent) -> Iterator
         if isinstance(how.split, GlobalTime):
             time_borders = borders(how.split, _kept_session_starts(gathered, kept.events))
         tally = Tally(union, time_borders)
-        shape = shaper(gathered, union.maps, kept.events, how.truncation, time_borders)
+        shape = shaper(
+            gathered,
+            union.maps,
+            kept.events,
+            how.truncation,
+            time_borders,
+            has_row_order=how.session.has_row_order,
+        )
         for partition, shaped in enumerate(gathered.each(shape, range(gathered.num_partitions))):
             tally.add(partition, shaped)
             progress("split", partition + 1, gathered.num_partitions)

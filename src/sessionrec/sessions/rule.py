@@ -38,6 +38,14 @@ class Rule(Protocol):
         """Whether the log must bring its own session ids."""
         ...
 
+    @property
+    def has_row_order(self) -> bool:
+        """Whether events of one user and one time can be sessions of their own, in the order of their rows.
+
+        Then the earlier row is known when the later one is asked for. Elsewhere events of one time are simultaneous.
+        """
+        ...
+
     def step(self, state: object, event: Event) -> tuple[object, bool]:
         """One event of one user.
 
@@ -70,6 +78,11 @@ class NativeRule(Config):
         """True."""
         return True
 
+    @property
+    def has_row_order(self) -> bool:
+        """False."""
+        return False
+
     def step(self, state: object, event: Event) -> tuple[object, bool]:
         """State: the ids seen so far, since two devices can take turns. It grows with the user's sessions."""
         # A store that keeps states as JSON hands a list back.
@@ -94,6 +107,11 @@ class EqualTimeRule(Config):
         """False."""
         return False
 
+    @property
+    def has_row_order(self) -> bool:
+        """False."""
+        return False
+
     def step(self, state: object, event: Event) -> tuple[object, bool]:
         """State: the time of the previous event."""
         return event.time_ms, state != event.time_ms
@@ -113,6 +131,11 @@ class GapRule(Config):
 
     @property
     def needs_session(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def has_row_order(self) -> bool:
         """False."""
         return False
 
@@ -151,6 +174,11 @@ class WindowRule(Config):
         """False."""
         return False
 
+    @property
+    def has_row_order(self) -> bool:
+        """False."""
+        return False
+
     def step(self, state: object, event: Event) -> tuple[object, bool]:
         """State: the number of the previous event's window."""
         local_ms = event.time_ms + _utc_offset_ms(event.time_ms, self.zone)
@@ -164,6 +192,31 @@ class WindowRule(Config):
         return _new_user() | (window != window.shift())
 
 
+class EventRule(Config):
+    """Every event is a session: item-level logs, whose interactions belong to no visit (MovieLens, Amazon)."""
+
+    kind: Literal["event"] = "event"
+    """Every event is a session of its own."""
+
+    @property
+    def needs_session(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def has_row_order(self) -> bool:
+        """True: of the ratings of one second, the last row is the last rating."""
+        return True
+
+    def step(self, state: object, event: Event) -> tuple[object, bool]:  # noqa: ARG002 - one event is like another
+        """No state: every event begins a session."""
+        return None, True
+
+    def starts(self) -> pl.Expr:
+        """Every row."""
+        return pl.col(USER).is_not_null()
+
+
 def _utc_offset_ms(time_ms: int, zone: str) -> int:
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)
     offset = moment.astimezone(ZoneInfo(zone)).utcoffset()
@@ -171,4 +224,4 @@ def _utc_offset_ms(time_ms: int, zone: str) -> int:
     return round(offset.total_seconds() * 1000)
 
 
-SessionRule = Annotated[NativeRule | EqualTimeRule | GapRule | WindowRule, Field(discriminator="kind")]
+SessionRule = Annotated[NativeRule | EqualTimeRule | GapRule | WindowRule | EventRule, Field(discriminator="kind")]

@@ -148,12 +148,20 @@ def _lend_to_inputs(histories: Histories, part_S: npt.NDArray[np.uint8], is_targ
     return np.where(is_target_S, part_S, lent_S).astype(np.uint8)
 
 
-def late_events(histories: Histories, time_borders: tuple[int, int] | None = None) -> Mask:
+def late_events(
+    histories: Histories, time_borders: tuple[int, int] | None = None, *, has_row_order: bool = False
+) -> Mask:
     """[E] events that happened at or after the start of a held-out session that comes later in the user's history.
 
     Native sessions can overlap, when a user takes turns on two devices; what a session shows after the target session
     began must not be part of the history before it. With one clock, what an input-only session shows after the period
     of the target it is lent to is late as well. Training sessions may overlap each other.
+
+    Args:
+        histories: Of whole users, with parts.
+        time_borders: T1 and T2 for a global-time split.
+        has_row_order: What `Rule.has_row_order` says: of one time, the session that stands earlier was earlier, so only
+            what happened after the start of the later one is late.
     """
     part_S, num_sessions = histories.part_S, histories.num_sessions
     if num_sessions == 0:
@@ -164,19 +172,24 @@ def late_events(histories: Histories, time_borders: tuple[int, int] | None = Non
     limit_at_S = np.where(is_limit_S, np.arange(num_sessions + 1), num_sessions)
     next_limit_S = np.minimum.accumulate(limit_at_S[::-1])[::-1][1:]
     never = np.iinfo(np.int64).max
-    start_S = np.append(histories.session_time_ms_S, never)
+    start_S = np.append(histories.session_time_ms_S + int(has_row_order), never)
     limit_S = np.where(np.append(user_S, -1)[next_limit_S] == user_S, start_S[next_limit_S], never)
     if time_borders is not None:
         limit_S = np.minimum(limit_S, np.append(time_borders, never)[part_S])
     return histories.time_ms_E >= np.repeat(limit_S, np.diff(histories.session_offsets))
 
 
-def find_leak(histories: Histories, time_borders: tuple[int, int] | None) -> str | None:
+def find_leak(histories: Histories, time_borders: tuple[int, int] | None, *, has_row_order: bool = False) -> str | None:
     """Look for anything that a part would know of a later one.
 
     Checks, for every user: parts never fall along the sessions; sessions stand in the order of time; no event is at or
     after the start of a later held-out session. For a global-time split also: no event lies outside its part's period,
     but those of input-only sessions may lie before it.
+
+    Args:
+        histories: Of whole users, with parts.
+        time_borders: T1 and T2 for a global-time split.
+        has_row_order: See `late_events`.
 
     Returns:
         What leaks, in words, or None.
@@ -187,7 +200,7 @@ def find_leak(histories: Histories, time_borders: tuple[int, int] | None) -> str
         return "a session of a later part stands before one of an earlier part"
     if np.any(same_user & (histories.session_time_ms_S[1:] < histories.session_time_ms_S[:-1])):
         return "a user's sessions are not in the order of time"
-    if np.any(late_events(histories)):
+    if np.any(late_events(histories, has_row_order=has_row_order)):
         return "an event is not before the start of a later held-out session"
     if time_borders is not None:
         period_E = np.searchsorted(time_borders, histories.time_ms_E, "right")

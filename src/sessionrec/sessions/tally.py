@@ -77,6 +77,8 @@ def shaper(
     alive: tuple[Mask, ...],
     truncation: Truncation,
     time_borders: tuple[int, int] | None,
+    *,
+    has_row_order: bool,
 ) -> Callable[[int], Shaped]:
     """What brings a partition into its final shape, replaces it in `gathered`, and counts it.
 
@@ -86,6 +88,7 @@ def shaper(
         alive: Per partition, [E] the events that the filters keep.
         truncation: Caps on a history.
         time_borders: T1 and T2 of a global-time split, or None.
+        has_row_order: See `split.late_events`.
     """
     share = min(1.0, MAX_SAMPLE / gathered.rows_read)
 
@@ -94,9 +97,9 @@ def shaper(
         cut = _without_empty(truncate(kept, truncation))
         part_S = assign(cut, time_borders)
         parted = _without_empty(replace(cut, part_S=part_S).keep_sessions(part_S != DROPPED))
-        late_E = late_events(parted, time_borders)
+        late_E = late_events(parted, time_borders, has_row_order=has_row_order)
         final = _without_empty(parted.keep_events(~late_E))
-        leak = find_leak(final, time_borders)
+        leak = find_leak(final, time_borders, has_row_order=has_row_order)
         if leak is not None:
             # Not an `assert`: the promise must hold under `python -O` too.
             raise AssertionError(f"the split leaks: {leak}; please report it with the config")

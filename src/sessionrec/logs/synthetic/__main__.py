@@ -10,38 +10,43 @@ from pathlib import Path
 from sessionrec.config import parse
 from sessionrec.errors import ConfigError
 from sessionrec.logs.synthetic.kuaisar_files import write_kuaisar
+from sessionrec.logs.synthetic.rating_files import write_beauty, write_movielens_1m, write_movielens_20m
+from sessionrec.logs.synthetic.ratings import RatingsConfig
 from sessionrec.logs.synthetic.recflow_files import write_recflow
 from sessionrec.logs.synthetic.world import WorldConfig
 
-_WRITERS = {"kuaisar": write_kuaisar, "recflow": write_recflow}
+_WORLDS = {"kuaisar": write_kuaisar, "recflow": write_recflow}
+# With the ratings that each user of the real log has at least.
+_RATINGS = {"beauty": (write_beauty, 5), "ml-1m": (write_movielens_1m, 20), "ml-20m": (write_movielens_20m, 20)}
 
 
 def main() -> None:
     """Write a generated log as raw files."""
     arguments = argparse.ArgumentParser(prog="python -m sessionrec.logs.synthetic", description=main.__doc__)
-    arguments.add_argument("--shape", choices=sorted(_WRITERS), required=True, help="whose raw files to imitate")
-    arguments.add_argument("--events", type=int, required=True, help="shown videos, exactly")
+    shapes = sorted([*_WORLDS, *_RATINGS])
+    arguments.add_argument("--shape", choices=shapes, required=True, help="whose raw files to imitate")
+    arguments.add_argument("--events", type=int, required=True, help="shown videos, or ratings, exactly")
     arguments.add_argument("--users", type=int, required=True)
-    arguments.add_argument("--items", type=int, required=True, help="videos; 98 % are shown if events = 15 * items")
-    arguments.add_argument("--days", type=int, default=37)
-    arguments.add_argument("--first-day", type=datetime.date.fromisoformat, default=datetime.date(2024, 1, 13))
+    arguments.add_argument("--items", type=int, required=True, help="videos; 98 %% are shown if events = 15 * items")
+    arguments.add_argument("--days", type=int, help="of videos, 37 unless told")
+    arguments.add_argument("--first-day", type=datetime.date.fromisoformat, help="of videos, 2024-01-13 unless told")
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--out", type=Path, required=True, help="folder; files of the same names are replaced")
     given = arguments.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    tree = {
-        "num_users": given.users,
-        "num_items": given.items,
-        "num_days": given.days,
-        "events": given.events,
-        "first_day": given.first_day.isoformat(),
-        "seed": given.seed,
-    }
+    tree = {"num_users": given.users, "num_items": given.items, "events": given.events, "seed": given.seed}
+    days = {"num_days": given.days, "first_day": given.first_day and given.first_day.isoformat()}
+    days = {name: value for name, value in days.items() if value is not None}
     try:
-        config = parse(WorldConfig, tree, "command line")
+        if given.shape in _WORLDS:
+            _WORLDS[given.shape](parse(WorldConfig, tree | days, "command line"), given.out)
+            return
+        if days:
+            arguments.error(f"--days and --first-day are for {' and '.join(sorted(_WORLDS))}; leave them out")
+        write, least = _RATINGS[given.shape]
+        write(parse(RatingsConfig, tree | {"min_user_events": least}, "command line"), given.out)
     except ConfigError as error:
         arguments.error(str(error))
-    _WRITERS[given.shape](config, given.out)
 
 
 if __name__ == "__main__":

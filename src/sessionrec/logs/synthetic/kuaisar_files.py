@@ -7,21 +7,18 @@ share a timestamp and have no session id. Names of categories, sources and ways 
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from sessionrec.logs.synthetic.csv_sink import CsvSink
 from sessionrec.logs.synthetic.days import Slates, World, days, make_world
 from sessionrec.logs.synthetic.world import WorldConfig
 from sessionrec.seeding import stream
-
-logger = logging.getLogger(__name__)
 
 FILES: Final = ("rec_inter.csv", "src_inter.csv", "user_features.csv", "item_features.csv", "social_network.csv")
 
@@ -33,32 +30,6 @@ _SEARCHED_TYPES: Final = pl.Series(["IMAGE_ATLAS", "USER", "LIVE", "COMMODITY", 
 _UPLOADS: Final = pl.Series([f"{length}{way}" for way in ("Import", "Camera") for length in ("Short", "Long")] + [
     "PhotoCopy", "Live", "Kmovie", "Web", "Share", "Unknown",
 ])  # fmt: skip
-
-
-class CsvSink:
-    """One CSV file written in pieces, header first; it has its name only once it is whole."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._part = path.with_suffix(".part")
-        self._stream = self._part.open("wb")
-        self._is_new = True
-
-    def write(self, frame: pl.DataFrame) -> None:
-        """Append rows; the first piece, even an empty one, brings the header."""
-        frame.write_csv(self._stream, include_header=self._is_new)
-        self._is_new = False
-
-    def __enter__(self) -> CsvSink:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stream.close()
-        if error is None:
-            self._part.replace(self._path)
-            logger.info("wrote %s, %.1f MB", self._path, self._path.stat().st_size / 1e6)
 
 
 def write_kuaisar(config: WorldConfig, folder: Path) -> tuple[Path, ...]:

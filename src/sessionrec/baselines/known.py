@@ -1,0 +1,58 @@
+"""`Known`: what may be known before a part, read when a floor first needs it and shared by all floors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+from sessionrec.baselines.events import PositiveEvents
+from sessionrec.baselines.recency import RecencyPopularity
+from sessionrec.baselines.session_knn import Postings
+from sessionrec.baselines.sessions import KnownSessions
+from sessionrec.data.dataset import Dataset
+
+T = TypeVar("T")
+
+
+class Known:
+    """Events of all users before a part, in the forms that floors are made of.
+
+    Args:
+        dataset: Of whom.
+        before: The part that is evaluated.
+        is_asked_again: Whether the same batches will be asked many times, as they are while parameters are chosen.
+    """
+
+    def __init__(
+        self, dataset: Dataset, before: Literal["validation", "test"], *, is_asked_again: bool = False
+    ) -> None:
+        self._dataset, self._before, self.is_asked_again = dataset, before, is_asked_again
+        self._newest: dict[str, tuple[Any, Any]] = {}
+
+    @cached_property
+    def events(self) -> PositiveEvents:
+        """Times of each item's positive events: one pass over the data set."""
+        return PositiveEvents.collect(self._dataset, before=self._before)
+
+    @cached_property
+    def sessions(self) -> KnownSessions:
+        """Items of each session: one pass over the data set."""
+        return KnownSessions.collect(self._dataset, before=self._before)
+
+    @cached_property
+    def postings(self) -> Postings:
+        """Sessions of each item."""
+        return Postings(self.sessions)
+
+    def recency(self, half_life_s: float) -> RecencyPopularity:
+        """Faded popularity, the same object as long as the half-life stays."""
+        return self.newest("recency", half_life_s, lambda: RecencyPopularity(self.events, half_life_s=half_life_s))
+
+    def newest(self, kind: str, key: Any, make: Callable[[], T]) -> T:
+        """What was made last of a kind, if it was made with an equal key; else it is made. One of a kind is kept."""
+        if kind not in self._newest or self._newest[kind][0] != key:
+            self._newest.pop(kind, None)  # the old goes before the new comes
+            self._newest[kind] = (key, make())
+        found: T = self._newest[kind][1]
+        return found

@@ -1,0 +1,44 @@
+"""SciPy and `implicit`, asked for only by the floors that stand on them."""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import AbstractContextManager
+from typing import Any, cast
+
+from sessionrec.errors import MissingExtraError
+
+
+def sparse() -> Any:
+    """`scipy.sparse`.
+
+    Raises:
+        MissingExtraError: SciPy is not installed.
+    """
+    return _wanted("scipy.sparse", "SciPy")
+
+
+def als() -> Any:
+    """`implicit.cpu.als`.
+
+    Raises:
+        MissingExtraError: `implicit` or SciPy is not installed.
+    """
+    return _wanted("implicit.cpu.als", "`implicit`")
+
+
+def blas_threads(most: int) -> AbstractContextManager[Any]:
+    """Inside, NumPy's and SciPy's linear algebra takes so many threads at most; comes with `implicit`."""
+    return cast(AbstractContextManager[Any], _wanted("threadpoolctl", "threadpoolctl").threadpool_limits(most, "blas"))
+
+
+def _wanted(module: str, name: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("scipy", "implicit", "threadpoolctl", "tqdm"):
+            raise
+        raise MissingExtraError(
+            f'this floor needs {name}, which is not installed; run: pip install "sessionrec[floors]", '
+            "or ask for popularity, recency popularity and repeat, which need nothing"
+        ) from None

@@ -1,0 +1,245 @@
+"""An experiment becomes a list of jobs, each a process; a job is known by what it asks, so tables share answers.
+
+In: an `Experiment` and what of it is wanted. Out: `Job`s, before any data set is opened (`draft`) and after (`settle`).
+
+Fields are laid one over the other, the later over the earlier:
+
+    preset  <  the experiment's  <  the data set's (`fit`)  <  the row's  <  seed and threads  <  the command line's
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sessionrec.baselines import ALL
+from sessionrec.config import nearest
+from sessionrec.data.dataset import Dataset
+from sessionrec.data.view import View
+from sessionrec.errors import ConfigError
+from sessionrec.evaluate import EvalProtocol
+from sessionrec.experiments import code
+from sessionrec.experiments.config import TABLE, Experiment, Row
+from sessionrec.experiments.results import Cell, floor_slug
+from sessionrec.pipeline.training import FitConfig, fitting, load_fit_config
+
+_FORMAT = 1
+"""Of a key: raised when what is asked changes in a way that no setting shows."""
+BESIDE = ("threads", "tensorboard")
+"""Settings that make no other result."""
+_OURS = ("seed", "threads", "tensorboard")
+"""Settings that a row, a data set or an experiment does not make."""
+FLOOR_METRIC = "ndcg@10"
+"""By which floors choose their parameters on validation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One process: a training run, or some floors of one data set."""
+
+    dataset: str
+    """Its name."""
+    row: Row
+    seed: int | None
+    """None of floors."""
+    config: FitConfig
+    """Settings; of floors, only what they are shown counts."""
+    seen: str
+    """`kept` or `filtered`."""
+    fields: tuple[str, ...]
+    """What the command line said."""
+    keys: dict[str, str]
+    """By slug, the key of each result that it makes; empty in a draft."""
+    data: str
+    """Digest of the data set; empty in a draft."""
+
+    @property
+    def slugs(self) -> tuple[str, ...]:
+        """Lines of the table that it makes."""
+        return tuple(floor_slug(self.row, name) for name in self.row.config.floors) or (self.row.slug,)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Of the table."""
+        return [(self.dataset, slug, self.seed) for slug in self.slugs]
+
+    @property
+    def key(self) -> str:
+        """Of its own folder and log: that of its result, or of all its floors."""
+        if not self.row.config.floors:
+            return self.keys[self.row.slug]
+        return _hash(["floors", sorted(self.keys.values())])
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        about = self.row.config.name or self.row.slug
+        return about if self.seed is None else f"{about}, seed {self.seed}"
+
+
+def protocols(seen: str) -> tuple[EvalProtocol, ...]:
+    """What every result is asked, whatever its table shows: both kinds of targets."""
+    return tuple(
+        EvalProtocol.model_validate({"targets": targets, "seen": seen}) for targets in ("session", "last_item")
+    )
+
+
+def draft(
+    experiment: Experiment,
+    *,
+    data: Sequence[str] = (),
+    rows: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    fields: Sequence[str] = (),
+) -> list[Job]:
+    """All jobs, in the order of seeds, then data sets, then rows: a first seed of everything comes first.
+
+    Args:
+        experiment: Read.
+        data: Names of data sets, by default all that the experiment names.
+        rows: Slugs, by default all.
+        seeds: By default the experiment's.
+        fields: The command line's.
+
+    Raises:
+        ConfigError: A name is unknown, or settings of a row are wrong.
+    """
+    _expect_known("data sets of the experiment", data, list(experiment.sources))
+    _expect_known("rows of the experiment", rows, [row.slug for row in experiment.rows])
+    names = [name for name in experiment.sources if not data or name in data]
+    wanted = [row for row in experiment.rows if not rows or row.slug in rows]
+    jobs = []
+    # Floors with the first seed: they are short and any table needs them.
+    for place, seed in enumerate(seeds or experiment.config.seeds):
+        for name in names:
+            for row in wanted:
+                if row.config.floors and place:
+                    continue
+                own = None if row.config.floors else seed
+                jobs.append(
+                    Job(
+                        dataset=name,
+                        row=row,
+                        seed=own,
+                        config=settings(experiment, name, row, own, fields),
+                        seen=experiment.config.seen,
+                        fields=tuple(fields),
+                        keys={},
+                        data="",
+                    )
+                )
+    return jobs
+
+
+def settings(experiment: Experiment, dataset: str, row: Row, seed: int | None, fields: Iterable[str]) -> FitConfig:
+    """Settings of a run, all fields laid over its preset.
+
+    Raises:
+        ConfigError: With the file of the row.
+    """
+    file = experiment.folder / f"{row.slug}.toml"
+    layers = {
+        str(experiment.folder / TABLE): experiment.config.fields,
+        f"the data set {dataset}": experiment.sources[dataset].fit,
+        str(file): row.config.fields,
+    }
+    for place, some in layers.items():
+        if ours := [name for name in map(_name, some) if name in _OURS]:
+            raise ConfigError(f"{place}: fields: {ours[0]} is given by the command line alone (`--seeds`, `threads=2`)")
+    words = [word for some in layers.values() for word in some]
+    own = ["threads=1", *([] if seed is None else [f"seed={seed}"])]
+    _expect_known(f"floors ({file})", row.config.floors, ALL)
+    try:
+        return load_fit_config(row.config.preset, None, [*words, *own, *fields])
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def contradictions(
+    experiment: Experiment, rows: Iterable[Row], datasets: Iterable[str], fields: Iterable[str]
+) -> list[str]:
+    """Fields of which one place says something other than another, a line each: which one counts. That rows and data
+    sets say other than the experiment is what its fields are for."""
+    found: dict[str, None] = {}
+    for row in rows:
+        for dataset in datasets:
+            layers: list[tuple[str, tuple[str, ...]]] = [
+                (f"the data set {dataset}", experiment.sources[dataset].fit),
+                (f"the row {row.slug}", row.config.fields),
+                ("the command line", tuple(fields)),
+            ]
+            said: dict[str, tuple[str, str]] = {}
+            for place, words in layers:
+                for word in words:
+                    name, value = _name(word), word.partition("=")[2].strip()
+                    if name in said and said[name][1] != value and said[name][0] != place:
+                        first, before = said[name]
+                        found[f"{name}: {first} says {before}, {place} says {value}; {place} counts"] = None
+                    said[name] = (place, value)
+    return list(found)
+
+
+def settle(job: Job, dataset: Dataset) -> Job:
+    """The same job with what follows from its data set: full settings and keys."""
+    config = fitting(job.config, dataset)
+    keys = {slug: key_of(config, dataset.content, job.seen, slug.partition(":")[2]) for slug in job.slugs}
+    return replace(job, config=config, data=dataset.content, keys=keys)
+
+
+def key_of(config: FitConfig, data: str, seen: str, floor: str = "") -> str:
+    """Hash of all that decides a result but the code.
+
+    Args:
+        config: As `fitting` returned it.
+        data: Digest of the data set.
+        seen: `kept` or `filtered`.
+        floor: Its name, or none for a model.
+    """
+    asked = [protocol.model_dump(mode="json") for protocol in protocols(seen)]
+    decides = _floor(config, floor) if floor else _decisive(config)
+    return _hash([_FORMAT, decides, data, asked])
+
+
+def asked(experiment: Experiment, dataset: str, row: Row, slug: str, seed: int | None, fields: Sequence[str]) -> str:
+    """Digest of what files and command line ask of a cell, whatever is in the data set; changes with an edited row."""
+    try:
+        config = settings(experiment, dataset, row, seed, fields)
+    except ConfigError:
+        return ""
+    source = experiment.sources[dataset]
+    origin = source.model_dump(mode="json", exclude={"title", "fit", "paper"})
+    floor = slug.partition(":")[2]
+    return _hash([_floor(config, floor) if floor else _decisive(config), origin, experiment.config.seen])
+
+
+def floor_view(config: FitConfig) -> View:
+    """What floors are shown: the same events, as whole sessions, since they know no positions, and without caps."""
+    return View(events=config.view.events, ask_first=config.view.ask_first)
+
+
+def _decisive(config: FitConfig) -> dict[str, Any]:
+    return {name: value for name, value in config.model_dump(mode="json").items() if name not in BESIDE}
+
+
+def _floor(config: FitConfig, name: str) -> dict[str, Any]:
+    view = floor_view(config).model_dump(mode="json")
+    return {"floor": name, "metric": FLOOR_METRIC, "view": view, "code": code.of_floors()}
+
+
+def _hash(tree: Any) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def _name(word: str) -> str:
+    return ".".join(part.strip() for part in word.partition("=")[0].split("."))
+
+
+def _expect_known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"there is no {name!r} among the {what}{nearest(name, known)}; there are {', '.join(known)}"
+            )

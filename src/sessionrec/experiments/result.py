@@ -1,0 +1,78 @@
+"""`Result`: what one run came to, kept as an artifact that outlives its model.
+
+results/KEY/manifest.json   everything but the users
+results/KEY/.../users.parquet   a row a user: place in the data set, metrics of each kind of question
+
+Significance over users is found from the users of several results, so these stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sessionrec.artifacts import ArtifactWriter, read_manifest
+
+KIND, FORMAT = "result", 1
+USERS = "users.parquet"
+USER_INDEX = "user_index"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """Figures of one system on one data set with one seed."""
+
+    key: str
+    """Hash of all that decided it but the code: data set, settings, questions."""
+    code: str
+    """Hash of the code that made it, `code.version()`."""
+    dataset: str
+    """Name of the data set in `datasets.toml` when it was made; the digest decides."""
+    data: str
+    """Digest of the data set."""
+    system: str
+    """Row or floor it was first made for."""
+    seed: int | None
+    """None for floors, which have none."""
+    config: dict[str, Any]
+    """Settings of the run as they were used; of a floor, its parameters."""
+    training: dict[str, float]
+    """`seconds`, `epochs`, `best_epoch`, `seconds_per_epoch` and `processor_seconds_per_epoch` (medians; the
+    latter of all threads), `events_per_epoch` (input events, median); empty for floors."""
+    evaluation_seconds: float
+    """Of all questions."""
+    parameters: int
+    """Weights of the model; 0 for floors."""
+    flops_per_user: float
+    """Floating-point operations to encode a test user's history, multiplications and additions each one; 0 for
+    floors."""
+    peak_bytes: int
+    """Most memory that the process of the run held."""
+    metrics: dict[str, dict[str, float]]
+    """By targets, then metric, such as `metrics["session"]["ndcg@10"]`; `in_session_auc` among them."""
+    counts: dict[str, dict[str, float]]
+    """By targets: `users`, `targets`, `candidates`, `target_coverage`."""
+    machine: dict[str, Any]
+    """What it ran on."""
+    users: pl.DataFrame
+    """[U] `user_index`, and a float column `targets/metric` each; NaN where a user has no value."""
+
+    def save(self, folder: Path) -> None:
+        """Write the artifact; an earlier one there is replaced once this one is whole."""
+        body = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "users"}
+        with ArtifactWriter(folder, kind=KIND, format=FORMAT) as writer:
+            self.users.write_parquet(writer.file(USERS))
+            writer.commit(body)
+
+    @classmethod
+    def load(cls, folder: Path) -> Result:
+        """Read what `save` wrote.
+
+        Raises:
+            ArtifactError: There is none, or it is of another kind.
+        """
+        manifest = read_manifest(folder, kind=KIND, format=FORMAT)
+        return cls(**manifest.body, users=pl.read_parquet(folder / manifest.content / USERS))

@@ -1,0 +1,258 @@
+"""Runs of an experiment, in processes of their own: what is done, what is skipped, what fails, what is cut."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sessionrec.experiments import code, jobfile
+from sessionrec.experiments.config import Experiment
+from sessionrec.experiments.places import Places, locked
+from sessionrec.experiments.ready import standing
+from sessionrec.experiments.result import Result
+from sessionrec.experiments.results import collect
+from sessionrec.experiments.runner import Outcome
+from tests.experiments.lab import BAD, ROWS, Notes, do, lab, ready
+
+CELL = ("toy", "01-hstu", 1)
+
+
+@dataclass(frozen=True)
+class Done:
+    """An experiment that was run once: floors, two models, and one that fails."""
+
+    experiment: Experiment
+    out: Path
+    outcome: Outcome
+    notes: Notes
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    folder, notes = tmp_path_factory.mktemp("lab"), Notes()
+    experiment = lab(folder, rows={"00-bad": BAD} | ROWS)
+    outcome = do(experiment, folder / "out", watcher=notes)
+    return Done(experiment, folder / "out", outcome, notes)
+
+
+def test_a_job_that_fails_is_told_and_the_others_finish(done: Done) -> None:
+    assert done.outcome.done == 3
+    (failure,) = done.outcome.failed
+    assert failure.job.row.slug == "00-bad"
+    assert failure.status == 1
+    assert "error: " in failure.last
+    assert "optimizer.learning_rate" in failure.last
+    assert failure.log.is_file()
+    assert any(line.startswith("FAILED: toy, Too fast, seed 1, status 1; see") for line in done.notes.lines)
+
+
+def test_several_jobs_run_at_once(done: Done) -> None:
+    assert done.notes.most == 2
+
+
+def test_what_was_run_can_be_collected(done: Done) -> None:
+    found = collect(done.experiment, done.out)
+    assert list(found.results) == [
+        ("toy", "00-floors:popularity", None),
+        ("toy", "00-floors:repeat", None),
+        ("toy", "01-hstu", 1),
+        ("toy", "02-gru", 1),
+    ]
+    assert [(one.slug, one.reason) for one in found.missing] == [("00-bad", "not run yet")]
+    assert found.codes == {code.version()}
+    assert len(found.data["toy"]) == 1
+    assert found.titles["00-floors:repeat"] == "repeat"
+    assert found.titles["01-hstu"] == "Ours"
+    assert found.overrides == set()
+
+
+def test_a_result_has_all_figures_of_both_kinds_of_questions(done: Done) -> None:
+    result = collect(done.experiment, done.out).results[CELL]
+    assert list(result.metrics) == ["session", "last_item"]
+    for metrics in result.metrics.values():
+        assert {"ndcg@10", "recall@500", "in_session_auc", "in_session_ndcg"} <= set(metrics)
+    assert result.counts["session"] == {"users": 60, "targets": 180, "candidates": 30, "target_coverage": 1.0}
+    assert result.counts["last_item"]["targets"] == 60
+    assert (result.system, result.seed, result.dataset) == ("Ours", 1, "toy")
+    assert result.training["epochs"] == 30
+    assert result.training["seconds_per_epoch"] > 0
+    assert result.parameters > 30 * 8
+    assert result.flops_per_user > 0
+    assert result.peak_bytes > 100 << 20
+    for targets, metrics in result.metrics.items():
+        for name in ("ndcg@10", "in_session_auc"):
+            column = result.users[f"{targets}/{name}"].fill_nan(None)
+            assert metrics[name] == pytest.approx(column.mean())
+    assert result.users["user_index"].is_sorted()
+
+
+def test_floors_have_their_parameters_and_no_seed(done: Done) -> None:
+    results = collect(done.experiment, done.out).results
+    repeat = results["toy", "00-floors:repeat", None]
+    assert (repeat.seed, repeat.system, repeat.parameters) == (None, "repeat", 0)
+    assert "decay" in repeat.config
+    assert repeat.training == {}
+
+
+def test_nothing_heavy_is_left(done: Done) -> None:
+    places = Places(done.out)
+    failed = done.outcome.failed[0].job.key
+    assert [file.name for file in places.work("").iterdir()] == [failed]
+    assert not list((done.out / "results").rglob("*.safetensors"))
+
+
+def test_what_is_done_is_skipped(done: Done) -> None:
+    rows = ("00-floors", "01-hstu", "02-gru")
+    again = do(done.experiment, done.out, rows=rows)
+    assert (again.done, again.skipped, again.failed) == (0, 3, [])
+
+
+def test_an_edited_row_is_missing_and_the_others_are_not(done: Done, tmp_path: Path) -> None:
+    rows = {"00-bad": BAD} | ROWS | {"02-gru": ROWS["02-gru"].replace("layers=1", "layers=2")}
+    found = collect(lab(tmp_path, rows=rows), done.out)
+    assert {one.slug: one.reason for one in found.missing}["02-gru"] == "its settings have changed since it was run"
+    assert CELL in found.results
+
+
+def test_results_of_other_code_are_made_again_unless_they_are_to_be_kept(
+    done: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_by = code.version()
+    monkeypatch.setattr(code, "version", lambda: "newer")
+    found = ready(done.experiment, done.out, rows=["01-hstu"])
+    (job,) = found.jobs
+    again = standing(job, found.datasets["toy"], Places(done.out), keep_old_code=False)
+    assert list(again.todo) == ["01-hstu"]
+    kept = do(done.experiment, done.out, rows=["01-hstu"], keep_old_code=True)
+    assert (kept.done, kept.skipped) == (0, 1)
+    assert kept.kept_old == [f"toy, Ours, seed 1: code {made_by}"]
+    collected = collect(done.experiment, done.out)
+    assert collected.results == {}
+    assert f"made by other code ({made_by}, now newer)" in {one.reason for one in collected.missing}
+    assert collect(done.experiment, done.out, allow_old_code=True).codes == {made_by}
+
+
+def test_tables_that_ask_the_same_share_the_answer(done: Done, tmp_path: Path) -> None:
+    other = lab(tmp_path, rows={"09-same": ROWS["01-hstu"].replace("Ours", "The same")}, name="another")
+    outcome = do(other, done.out)
+    assert (outcome.done, outcome.skipped) == (0, 1)
+    found = collect(other, done.out)
+    assert found.results["toy", "09-same", 1].key == collect(done.experiment, done.out).results[CELL].key
+
+
+def test_a_job_that_another_process_has_is_waited_for(done: Done) -> None:
+    fields, places = ("model.width=4",), Places(done.out)
+    source = collect(done.experiment, done.out).results["toy", "02-gru", 1]
+    key = ready(done.experiment, done.out, fields=fields, rows=["02-gru"]).jobs[0].key
+    other = ExitStack()
+    assert other.enter_context(locked(places.lock(key), wait=False))
+
+    class Other(Notes):
+        """As if another process did the job while this one waits, and then let go of it."""
+
+        def tick(self, *told: Any) -> None:
+            super().tick(*told)
+            if self.lines and not places.result(key).exists():
+                values = {name: getattr(source, name) for name in Result.__dataclass_fields__}
+                Result(**values | {"key": key}).save(places.result(key))
+                other.close()
+
+    notes = Other()
+    outcome = do(done.experiment, done.out, fields=fields, rows=["02-gru"], watcher=notes)
+    assert (outcome.done, outcome.skipped, outcome.failed) == (0, 1, [])
+    assert notes.lines == ["toy, GRU, seed 1: another process does it; waiting for it"]
+
+
+def worker(experiment: Experiment, out: Path) -> tuple[list[str], str]:
+    """Command of the process that does one job, and its key."""
+    job = ready(experiment, out, rows=["01-hstu"]).jobs[0]
+    file = jobfile.write(jobfile.order_of(job, Places(out), {}, keep_model=False))
+    return [sys.executable, "-m", "sessionrec.experiments.worker", str(file)], job.key
+
+
+def wait_for(is_there: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_there():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+def figures(result: Result) -> tuple[object, ...]:
+    return (result.metrics, result.counts, result.training["best_epoch"], result.training["epochs"], result.config)
+
+
+def test_a_run_that_is_killed_goes_on_and_ends_with_the_same_figures(done: Done, tmp_path: Path) -> None:
+    words, key = worker(done.experiment, tmp_path)
+    metrics = Places(tmp_path).run(key) / "metrics.jsonl"
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        wait_for(lambda: metrics.is_file() and len(metrics.read_text(encoding="utf-8").splitlines()) >= 8)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert 8 <= len(metrics.read_text(encoding="utf-8").splitlines()) < 30
+    assert do(done.experiment, tmp_path, rows=["01-hstu"]).done == 1
+    cut, whole = (collect(done.experiment, out).results[CELL] for out in (tmp_path, done.out))
+    assert figures(cut) == figures(whole)
+    assert cut.users.equals(whole.users, null_equal=True)
+    log = Places(tmp_path).log(key).read_text(encoding="utf-8")
+    assert "epoch 3 " not in log, "the first epochs were not trained again"
+    assert "epoch 30 " in log
+
+
+@pytest.mark.slow
+def test_a_budget_of_memory_is_kept_and_what_is_larger_runs_alone(tmp_path: Path) -> None:
+    notes = Notes()
+    outcome = do(lab(tmp_path), tmp_path / "out", rows=["01-hstu", "02-gru"], memory_gb=0.2, watcher=notes)
+    assert outcome.done == 2
+    assert notes.most == 1
+    alone = [line for line in notes.lines if "more than the 0.2 GB of --memory; it runs alone" in line]
+    assert len(alone) == 2
+
+
+@pytest.mark.slow
+def test_other_code_begins_a_cut_run_anew(tmp_path: Path) -> None:
+    experiment = lab(tmp_path)
+    words, key = worker(experiment, tmp_path / "out")
+    places = Places(tmp_path / "out")
+    metrics = places.run(key) / "metrics.jsonl"
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        wait_for(lambda: metrics.is_file() and len(metrics.read_text(encoding="utf-8").splitlines()) >= 3)
+        process.kill()
+    (places.work(key) / "code.txt").write_text("older\n", encoding="utf-8")
+    assert do(experiment, tmp_path / "out", rows=["01-hstu"]).done == 1
+    log = places.log(key).read_text(encoding="utf-8")
+    assert f"begun anew: the checkpoint is of other code (older, now {code.version()})" in log
+    assert "epoch 1 " in log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stop_ends_all_runs_and_leaves_their_checkpoints(tmp_path: Path, signum: signal.Signals) -> None:
+    experiment, out = lab(tmp_path), tmp_path / "out"
+    places, fields = Places(out), ("training.epochs=3000", "training.patience=3000", "training.checkpoint_steps=2")
+    keys = [job.key for job in ready(experiment, out, rows=["01-hstu", "02-gru"], fields=fields).jobs]
+    words = [sys.executable, "-m", "sessionrec.cli", "experiment", "run", str(experiment.folder), "--out", str(out)]
+    words += ["--jobs", "2", "--rows", "01-hstu,02-gru", *fields]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        wait_for(lambda: all((places.run(key) / "metrics.jsonl").is_file() for key in keys))
+        process.send_signal(signum)
+        told, _ = process.communicate(timeout=60)
+    if signum == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 128 + signum
+        assert "stopping 2 runs; each leaves a checkpoint" in told
+    for key in keys:
+        # Nobody has the job any more, and its checkpoint is whole.
+        with locked(places.lock(key), wait=True) as is_mine:
+            assert is_mine
+        assert (places.run(key) / "last" / "manifest.json").is_file()
+    assert not (out / "results").exists()
