@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sessionrec.model.attention import softmax_attention, lookup, silu_attention, time_buckets
+from sessionrec.model.attention import lookup, silu_attention, softmax_attention, time_buckets
 
 
 @pytest.mark.parametrize(

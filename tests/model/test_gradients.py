@@ -1,4 +1,4 @@
-"""Gradients of the blocks against differences of the NumPy computation: two ways to the same number, sharing no code."""
+"""Gradients of the blocks against differences of the NumPy computation: two ways to one number, no code shared."""
 
 from __future__ import annotations
 

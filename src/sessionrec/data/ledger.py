@@ -87,6 +87,8 @@ def session_rule(dataset: Dataset) -> str:
         return "the log's own session ids"
     if kind == "equal_time":
         return "events of a user at the same instant"
+    if kind == "event":
+        return "every event is a session of its own"
     if kind == "gap":
         return f"a pause of more than {duration(rule['gap_s'])} ends it"
     if kind == "window":

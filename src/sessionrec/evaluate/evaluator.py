@@ -33,6 +33,7 @@ class _Answers:
     user_index_B: IntArray
     user_Q: IntArray
     time_ms_Q: IntArray
+    first_target_Q: IntArray
     num_before_Q: IntArray
     num_targets_Q: IntArray
     findable: int
@@ -139,6 +140,8 @@ def _answer(
         user_index_B=inputs.user_index_B.cpu().numpy(),
         user_Q=targets.user_Q.cpu().numpy(),
         time_ms_Q=targets.time_ms_Q.cpu().numpy(),
+        # No question is without a target.
+        first_target_Q=target_T[targets.positives.offsets.cpu().numpy()[:-1]],
         num_before_Q=targets.num_before_Q.cpu().numpy(),
         num_targets_Q=ranks.lengths,
         findable=int(np.count_nonzero(ranks.values < MISS)),
@@ -197,7 +200,8 @@ def _by_user(batches: list[_Answers], protocol: EvalProtocol) -> pl.DataFrame:
     before_Q = np.concatenate([batch.num_before_Q for batch in batches])
     # A user may have several rows, one for each of its questions; one that is not in the data set is a user by itself.
     key_Q = np.where(index_R[row_Q] >= 0, index_R[row_Q], -1 - row_Q)
-    _expect_once(key_Q, row_Q, time_ms_Q)
+    first_target_Q = np.concatenate([batch.first_target_Q for batch in batches])
+    _expect_once(key_Q, row_Q, time_ms_Q, first_target_Q)
     _, first_Q, by_key_Q, questions_K = np.unique(key_Q, return_index=True, return_inverse=True, return_counts=True)
     order = np.argsort(first_Q)  # in the order of the examples
     place_K = np.empty_like(order)
@@ -225,10 +229,12 @@ def _by_user(batches: list[_Answers], protocol: EvalProtocol) -> pl.DataFrame:
     return pl.DataFrame(frame)
 
 
-def _expect_once(key_Q: IntArray, row_Q: IntArray, time_ms_Q: IntArray) -> None:
-    """No question twice: the held-out sessions of a user begin at different times."""
-    order = np.lexsort((row_Q, time_ms_Q, key_Q))
-    key_Q, row_Q, time_ms_Q = key_Q[order], row_Q[order], time_ms_Q[order]
-    is_again = (key_Q[1:] == key_Q[:-1]) & (time_ms_Q[1:] == time_ms_Q[:-1]) & (row_Q[1:] != row_Q[:-1])
-    if is_again.any():
+def _expect_once(key_Q: IntArray, row_Q: IntArray, time_ms_Q: IntArray, first_target_Q: IntArray) -> None:
+    """No question twice: the held-out sessions of a user begin at different times or, where every event is one, ask
+    for different items."""
+    order = np.lexsort((row_Q, first_target_Q, time_ms_Q, key_Q))
+    same = np.ones(len(order) - 1, np.bool_)
+    for column_Q in (key_Q, time_ms_Q, first_target_Q):
+        same &= np.diff(column_Q[order]) == 0
+    if (same & (np.diff(row_Q[order]) != 0)).any():
         raise ValueError("a question comes more than once; evaluate with a loader that does not shuffle, one process")

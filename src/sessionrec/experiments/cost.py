@@ -71,7 +71,8 @@ def _firsts(systems: Sequence[System]) -> dict[str, System]:
 
 
 def _seconds(system: System) -> float | None:
-    return system.training("seconds_per_epoch")
+    # Of the processor: runs stand beside each other, and time on the clock would say more of their number.
+    return system.training("processor_seconds_per_epoch")
 
 
 def _ratio(system: System, first: System | None) -> str:

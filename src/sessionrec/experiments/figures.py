@@ -225,7 +225,7 @@ def cost(
     """
     from sessionrec.experiments.labels import put_labels
 
-    drawing, axes = fig.new_figure("training seconds an epoch", y_label, (_HALF_IN, 3.9))
+    drawing, axes = fig.new_figure("processor seconds of training an epoch", y_label, (_HALF_IN, 3.9))
     groups = dict.fromkeys(place.group for place in places)
     style = dict(zip(groups, cycle(zip(COLORS, MARKS, strict=True))))
     for first, second, _ in arrows:

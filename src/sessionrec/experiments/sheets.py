@@ -19,14 +19,14 @@ from sessionrec.report.numbers import metric_name, score, signed, span, took
 _MINUS: Final = "\N{MINUS SIGN}"
 _NO_MODEL: Final = "\N{EN DASH}"
 _COSTS: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (
-    ("seconds_per_epoch", "Seconds an epoch", lambda value: seconds_of(value)),
+    ("processor_seconds_per_epoch", "Processor seconds an epoch", lambda value: seconds_of(value)),
     ("events_per_epoch", "Events an epoch", compact),
     ("parameters", "Parameters", compact),
     ("flops_per_user", "FLOPs a user", compact),
     ("peak_bytes", "Peak memory", lambda value: size(round(value))),
     ("evaluation_seconds", "Evaluation", took),
 )
-_OF_TRAINING: Final = frozenset({"seconds_per_epoch", "events_per_epoch"})
+_OF_TRAINING: Final = frozenset({"processor_seconds_per_epoch", "events_per_epoch"})
 _SHORT: Final = {"ndcg": "N", "recall": "R", IN_SESSION: "GAUC"}
 
 

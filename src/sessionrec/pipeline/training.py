@@ -92,7 +92,9 @@ def load_fit_config(preset: str | None = None, path: Path | None = None, overrid
     if preset is not None and path is not None:
         raise ConfigError(f"give a preset ({preset!r}) or a file ({path}), not both")
     if preset is not None and preset not in presets():
-        raise ConfigError(f"there is no preset {preset!r}{nearest(preset, presets())}; there are {', '.join(presets())}")
+        raise ConfigError(
+            f"there is no preset {preset!r}{nearest(preset, presets())}; there are {', '.join(presets())}"
+        )
     return load(FitConfig, presets()[preset] if preset is not None else path, overrides)
 
 

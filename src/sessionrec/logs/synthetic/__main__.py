@@ -7,24 +7,14 @@ import datetime
 import logging
 from pathlib import Path
 
-from sessionrec.config import parse
 from sessionrec.errors import ConfigError
-from sessionrec.logs.synthetic.kuaisar_files import write_kuaisar
-from sessionrec.logs.synthetic.rating_files import write_beauty, write_movielens_1m, write_movielens_20m
-from sessionrec.logs.synthetic.ratings import RatingsConfig
-from sessionrec.logs.synthetic.recflow_files import write_recflow
-from sessionrec.logs.synthetic.world import WorldConfig
-
-_WORLDS = {"kuaisar": write_kuaisar, "recflow": write_recflow}
-# With the ratings that each user of the real log has at least.
-_RATINGS = {"beauty": (write_beauty, 5), "ml-1m": (write_movielens_1m, 20), "ml-20m": (write_movielens_20m, 20)}
+from sessionrec.logs.synthetic.shapes import DATED, SHAPES, shaped
 
 
 def main() -> None:
     """Write a generated log as raw files."""
     arguments = argparse.ArgumentParser(prog="python -m sessionrec.logs.synthetic", description=main.__doc__)
-    shapes = sorted([*_WORLDS, *_RATINGS])
-    arguments.add_argument("--shape", choices=shapes, required=True, help="whose raw files to imitate")
+    arguments.add_argument("--shape", choices=SHAPES, required=True, help="whose raw files to imitate")
     arguments.add_argument("--events", type=int, required=True, help="shown videos, or ratings, exactly")
     arguments.add_argument("--users", type=int, required=True)
     arguments.add_argument("--items", type=int, required=True, help="videos; 98 %% are shown if events = 15 * items")
@@ -38,13 +28,9 @@ def main() -> None:
     days = {"num_days": given.days, "first_day": given.first_day and given.first_day.isoformat()}
     days = {name: value for name, value in days.items() if value is not None}
     try:
-        if given.shape in _WORLDS:
-            _WORLDS[given.shape](parse(WorldConfig, tree | days, "command line"), given.out)
-            return
-        if days:
-            arguments.error(f"--days and --first-day are for {' and '.join(sorted(_WORLDS))}; leave them out")
-        write, least = _RATINGS[given.shape]
-        write(parse(RatingsConfig, tree | {"min_user_events": least}, "command line"), given.out)
+        if days and given.shape not in DATED:
+            arguments.error(f"--days and --first-day are for {' and '.join(DATED)}; leave them out")
+        shaped(given.shape, tree, days, "command line").write(given.out)
     except ConfigError as error:
         arguments.error(str(error))
 
