@@ -133,5 +133,5 @@ def test_an_unknown_shape_is_told(tmp_path: Path) -> None:
         table=TABLE.replace('["toy"]', '["shaped"]'),
         datasets=SHAPED.replace('"recflow"\nevents', '"reclow"\nevents'),
     )
-    with pytest.raises(ConfigError, match=r"shape\.kind: expected one of kuaisar, recflow"):
+    with pytest.raises(ConfigError, match=r"shape\.kind: expected one of beauty, kuaisar, ml-1m"):
         prepare(experiment, draft(experiment), None, tmp_path / "out")
