@@ -12,6 +12,7 @@ import platform
 from collections.abc import Iterator
 from functools import cache
 from importlib import metadata, resources
+from importlib.util import find_spec
 from pathlib import Path
 
 _SHOWS = ("cli", "report", "experiments", "describe.py", "config_text.py", "index", "recommend/face.py",
@@ -22,8 +23,16 @@ _MAKES_DATA = ("logs", "sessions", "pipeline/data.py", "data/writer.py", "data/s
 """Parts whose work is in the data set, which a result is keyed by."""
 _FLOORS = ("baselines",)
 """Parts that floors alone go through; their results are keyed by `of_floors`."""
-_MEASURES = ("experiments/measure.py", "sessions/histories.py", "sessions/truncation.py", "sessions/split.py")
+_MEASURES = (
+    "experiments/measure.py",
+    "experiments/worker.py",
+    "sessions/histories.py",
+    "sessions/truncation.py",
+    "sessions/split.py",
+)
 """But these, of those parts."""
+_LIBRARIES = tuple(name for name in ("scipy", "implicit") if find_spec(name) is not None)
+"""Of floors, where they are installed."""
 _PREPARES = ("logs", "sessions", "pipeline/data.py", "data/writer.py", "data/layout.py", "jagged.py", "hashing.py",
              "seeding.py", "schema.py")  # fmt: skip
 """Parts that data sets are made by."""
@@ -47,7 +56,7 @@ def measured() -> list[Path]:
 @cache
 def of_floors() -> str:
     """The same of the floors alone."""
-    return _hash([file for file in _sources() if _is_below(file, _FLOORS)], ("numpy",))
+    return _hash([file for file in _sources() if _is_below(file, _FLOORS)], ("numpy", *_LIBRARIES))
 
 
 @cache
