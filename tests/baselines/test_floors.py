@@ -32,6 +32,7 @@ from sessionrec.baselines import (
 )
 from sessionrec.baselines.history import Past
 from sessionrec.baselines.recipes import RECIPES
+from sessionrec.baselines.tune import most_tries
 from sessionrec.batch import Examples
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader, Loading
@@ -243,15 +244,45 @@ def test_all_floors_are_made_in_the_order_they_are_named(dataset: Dataset) -> No
     steps: list[tuple[str, int, int | None]] = []
     found = floors(dataset, names=ALL[::-1], progress=lambda *step: steps.append(step))
     assert tuple(floor.name for floor in found) == ALL[::-1]
-    # What is announced is what is tried: each combination once.
-    assert steps[-1][1] == steps[-1][2] == sum(len(floor.quality) for floor in found)
+    # What is announced is the most that can be tried; what a floor did without counts where it ends.
+    assert steps[-1][1] == steps[-1][2] == sum(most_tries(RECIPES[floor.name].grid) for floor in found)
+    assert [step[1] for step in steps] == sorted(step[1] for step in steps)
+    assert len(steps) == sum(len(floor.quality) + bool(floor.quality) for floor in found)
     for floor in found:
         grid = RECIPES[floor.name].grid
+        assert len(floor.quality) <= most_tries(grid)
         assert tuple(floor.choice)[len(floor.choice) - len(grid) :] == tuple(grid)
         assert all(len(values) == len(grid) for values in floor.quality)
         best = max(floor.quality.values(), default=0)
         if grid:
             assert floor.quality[tuple(floor.choice[name] for name in grid)] == best
+
+
+def test_what_was_chosen_before_is_not_chosen_again(dataset: Dataset) -> None:
+    steps: list[tuple[str, int, int | None]] = []
+    once = {floor.name: floor for floor in floors(dataset, names=ALL)}
+    chosen = {name: floor.choice for name, floor in once.items()}
+    again = floors(dataset, names=ALL, chosen=chosen, progress=lambda *step: steps.append(step))
+    assert steps == []
+    for floor in again:
+        assert (floor.choice, floor.quality) == (once[floor.name].choice, {})
+        assert report(dataset, floor.ranker).users.equals(report(dataset, once[floor.name].ranker).users)
+    # One after the other, as a runner makes them, is the same as all at once.
+    known: dict[FloorName, dict[str, float]] = {}
+    for name in ALL:
+        (floor,) = floors(dataset, names=(name,), chosen=known)
+        assert floor.choice == once[name].choice
+        known[name] = floor.choice
+
+
+def test_a_floor_that_begins_where_another_ended_is_no_worse_there(dataset: Dataset) -> None:
+    found = {floor.name: floor for floor in floors(dataset, names=ALL)}
+    for name, recipe in RECIPES.items():
+        if recipe.after is not None:
+            first = next(iter(found[name].quality))
+            shared = {key: found[recipe.after].choice[key] for key in RECIPES[recipe.after].grid}
+            assert dict(zip(recipe.grid, first, strict=True)).items() >= shared.items()
+    assert max(found["V-SKNN"].quality.values()) > 0
 
 
 def test_a_product_is_never_worse_than_recency_where_it_was_chosen(dataset: Dataset) -> None:

@@ -198,18 +198,34 @@ def test_the_same_seed_repeats_and_another_seed_or_epoch_does_not(dataset: Datas
     assert sorted(users(loader(dataset, seed=1))) == sorted(users(loader(dataset)))
 
 
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_an_epoch_of_several_passes_asks_everyone_each_time_in_another_order(dataset: Dataset, share: float) -> None:
+    once = users(loader(dataset, users_share=share))
+    source = loader(dataset, users_share=share, passes=3)
+    first, second = users(source), users(source)
+    assert source.epoch == 2
+    thirds = [first[start : start + len(once)] for start in range(0, len(first), len(once))]
+    assert [sorted(third) for third in thirds] == [sorted(once)] * 3
+    assert len({tuple(third) for third in thirds}) == 3
+    assert sorted(first) == sorted(second)
+    assert first != second
+
+
+@pytest.mark.parametrize("passes", [1, 3])
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (3, 0), (0, 3), (2, 5)])
-def test_a_run_cut_anywhere_goes_on_with_the_identical_rest(dataset: Dataset, before: int, after: int) -> None:
-    whole = loader(dataset)
+def test_a_run_cut_anywhere_goes_on_with_the_identical_rest(
+    dataset: Dataset, before: int, after: int, passes: int
+) -> None:
+    whole = loader(dataset, passes=passes)
     want = [*keys(whole), *keys(whole)]
-    per_epoch = len(keys(loader(dataset)))
+    per_epoch = len(keys(loader(dataset, passes=passes)))
     for cut in (0, 1, 4, per_epoch - 1, per_epoch, per_epoch + 2):
-        source = loader(dataset, prefetch=before)
+        source = loader(dataset, prefetch=before, passes=passes)
         done: list[Any] = []
         while len(done) < cut:
             done += keys(islice(source, cut - len(done)))
         state = source.state_dict()
-        resumed = loader(dataset, prefetch=after)
+        resumed = loader(dataset, prefetch=after, passes=passes)
         resumed.load_state_dict(dict(state))
         assert resumed.state_dict() == state
         rest: list[Any] = []

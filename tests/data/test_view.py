@@ -113,8 +113,14 @@ def _next_events(view: View, known: list[Any]) -> tuple[list[Any], list[Any]]:
     flat = [event for *_, events in kept for event in shown(view, events)]
     targets = [n for n, event in enumerate(flat) if is_positive(event)]
     asks_first = view.ask_first and len(kept) == len(known)
-    questions: list[Any] = [(n, flat[n][2], [flat[n][0]], []) for n in targets if n or asks_first]
-    return [[event] for event in flat[: max(targets, default=0)]], questions
+    questions: list[Any] = []
+    for n in targets:
+        count = n
+        while view.ask_from == "moment" and count and flat[count - 1][2] == flat[n][2]:
+            count -= 1
+        if count or asks_first:
+            questions.append((count, flat[n][2], [flat[n][0]], []))
+    return [[event] for event in flat[: max((question[0] for question in questions), default=0)]], questions
 
 
 views = st.builds(
@@ -123,6 +129,7 @@ views = st.builds(
     unit=st.sampled_from(["session", "event"]),
     events=st.sampled_from(["all", "positives"]),
     ask_first=st.booleans(),
+    ask_from=st.sampled_from(["event", "moment"]),
     truncation=st.builds(
         Truncation,
         max_positives=st.none() | st.integers(1, 5),
@@ -187,6 +194,23 @@ def test_each_held_out_question_is_capped_from_itself_on_and_training_from_its_l
     training, items = split(rows)
     seen = unfold(look(View(truncation=two), training, np.arange(1)), items)
     assert [(len(inputs), [q[0] for q in asked]) for _, inputs, asked in seen] == [(2, [1, 2])]
+
+
+def test_a_click_of_a_page_is_asked_for_before_the_page() -> None:
+    # Two pages of three articles at one time each; the test's session is the third.
+    rows = [Row(user=1, item=n, time_ms=T0 + n // 3 * 1000, session=n // 3, action=n % 2) for n in range(9)]
+    rows += [Row(user=1, item=n, time_ms=T0 + 5000 + n, session=5 + n) for n in range(2)]
+    histories, items = split(rows)
+
+    def asked(how: Literal["event", "moment"]) -> list[Any]:
+        view = View(unit="event", events="all", ask_from=how, max_positions=4)
+        (row,) = unfold(look(view, histories, np.arange(1)), items)
+        _, inputs, questions = row
+        return [[event[0] for some in inputs for event in some], [(q[0], q[2]) for q in questions]]
+
+    # Clicks are 1, 3, 5 and 7; the newest four positions before the last question stay.
+    assert asked("event") == [[3, 4, 5, 6], [(2, [5]), (4, [7])]]
+    assert asked("moment") == [[2, 3, 4, 5], [(1, [3]), (1, [5]), (4, [7])]]
 
 
 def test_of_positives_only_a_session_without_one_takes_no_place_under_a_cap() -> None:

@@ -46,7 +46,8 @@ def test_it_asks_for_every_positive_position_that_has_another(
                 if known.action_E[event] & 1 or events == "all"
             ]
             positions += [[row] for row in rows] if unit == "event" else [rows]
-        for place, rows in enumerate(positions[-(most or len(positions)) :]):
+        # What is asked for is one of them, so that it has as many others in sight as a held-out question.
+        for place, rows in enumerate(positions[-(most + 1 if most else len(positions)) :]):
             positives = [item for _, item, is_positive in rows if is_positive]
             if positives and len(positions) > 1:
                 negatives = [item for _, item, is_positive in rows if not is_positive]
@@ -63,6 +64,7 @@ def test_it_asks_for_every_positive_position_that_has_another(
             place = int(window.num_before_Q[question])
             asked[user, place] = (int(window.time_ms_Q[question]), sides[0], sides[1])
     assert asked == expected
+    assert (np.diff(window.question_offsets) > 0).all()
 
 
 def test_held_out_it_changes_nothing(dataset: Dataset) -> None:

@@ -33,6 +33,13 @@ def test_fields_are_laid_over_each_other(tmp_path: Path) -> None:
     assert (config.seed, config.threads) == (1, 1)
 
 
+@pytest.mark.parametrize("seen", ["kept", "filtered"])
+def test_the_epoch_is_chosen_by_answers_like_those_of_the_test(tmp_path: Path, seen: str) -> None:
+    experiment = lab(tmp_path, table=f'{TABLE}\nseen = "{seen}"\n')
+    assert {job.config.training.seen for job in draft(experiment)} == {seen}
+    assert {job.config.training.seen for job in draft(experiment, fields=["training.seen=kept"])} == {"kept"}
+
+
 def test_contradictions_say_who_counts(tmp_path: Path) -> None:
     rows = {"01-a": 'name = "A"\nfields = ["view.truncation.max_positives=9", "model.width=4"]'}
     experiment = lab(tmp_path, rows=rows)
@@ -97,11 +104,14 @@ def test_what_makes_no_other_result_makes_no_other_key(field: str) -> None:
         "view.truncation.max_positives=7",
         "loading.batch_users=32",
         "loading.users_share=0.5",
+        "loading.passes=2",
         "objective.alpha=0.1",
         "optimizer.learning_rate=0.1",
         "training.epochs=7",
         "training.patience=7",
         "training.metric=ndcg@100",
+        "training.seen=filtered",
+        "view.ask_from=moment",
     ],
 )
 def test_every_deciding_field_makes_another_key(field: str) -> None:

@@ -26,6 +26,22 @@ CONTEXT = {"device": 4, "hour": 6}
 ITEM_FEATURES = {"brand": 5, "price": 3}
 CODES_VF = torch.tensor([[item % 5, item % 3] for item in range(NUM_ITEMS + 1)])
 
+TORCH_NAMES = {
+    "self_attn.in_proj_weight": "qkv.weight",
+    "self_attn.in_proj_bias": "qkv.bias",
+    "self_attn.out_proj.weight": "mix.weight",
+    "self_attn.out_proj.bias": "mix.bias",
+    "linear1.weight": "feed.0.weight",
+    "linear1.bias": "feed.0.bias",
+    "linear2.weight": "feed.2.weight",
+    "linear2.bias": "feed.2.bias",
+    "norm1.weight": "attention_norm.weight",
+    "norm1.bias": "attention_norm.bias",
+    "norm2.weight": "feed_norm.weight",
+    "norm2.bias": "feed_norm.bias",
+}
+"""Weights of torch's own Transformer layer, and what ours call them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from sessionrec.model.embed import CandidateEmbedder, EventEmbedder, ItemTable
 from tests.model.helpers import CODES_VF, CONTEXT, ITEM_FEATURES, NUM_ITEMS, shake
@@ -176,3 +177,18 @@ def test_a_candidate_is_its_id_row_unless_there_are_item_features() -> None:
     mixed = CandidateEmbedder(items_width=table.parts_width, width=WIDTH).double()
     assert mixed.mlp is not None
     torch.testing.assert_close(mixed(rows)[place], mixed.mlp(plain_parts(table, ITEMS)), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("asked", [[1, 2], [1, 2, 3], [1, 2, 3, 4, 5], list(range(30))])
+def test_mapping_parts_multiplies_no_more_than_side_by_side(asked: list[int]) -> None:
+    """Of few items the whole tables of the features would be more work than the items are."""
+    table, layer = a_table(), torch.nn.Linear(12, 5).double()
+    rows, _ = table.gather(torch.tensor(asked))
+    costs = []
+    for do in (lambda: rows.map(layer), lambda: layer(rows.parts_UX)):
+        with FlopCounterMode(display=False) as counter:
+            mapped = do()
+        torch.testing.assert_close(mapped, layer(rows.parts_UX), rtol=0, atol=1e-12)
+        costs.append(counter.get_total_flops())
+    by_tables = 2 * 4 * 5 * (len(asked) + sum(ITEM_FEATURES.values()))
+    assert costs == [min(by_tables, costs[1]), 2 * 12 * 5 * len(asked)]

@@ -15,7 +15,7 @@ from sessionrec.model.backbones.bert4rec import Bert4Rec, Bert4RecConfig
 from sessionrec.model.config import ModelConfig
 from sessionrec.model.recommender import Recommender
 from sessionrec.model.sequence import sequence_of
-from tests.model.helpers import User, a_user, batch_of, catalogue, examples_of, jagged, shake
+from tests.model.helpers import TORCH_NAMES, User, a_user, batch_of, catalogue, examples_of, jagged, shake
 
 WIDTH, LONGEST = 8, 9
 USERS = [a_user(1, 9), a_user(2, 1), a_user(3, 5)]
@@ -50,20 +50,6 @@ def test_the_backbone_equals_torch_layers() -> None:
     x_SD = torch.randn(batch.num_sessions, WIDTH, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     found = module(x_SD, sequence_of(batch, request))
     weights = module.state_dict()
-    names = {
-        "self_attn.in_proj_weight": "qkv.weight",
-        "self_attn.in_proj_bias": "qkv.bias",
-        "self_attn.out_proj.weight": "mix.weight",
-        "self_attn.out_proj.bias": "mix.bias",
-        "linear1.weight": "feed.0.weight",
-        "linear1.bias": "feed.0.bias",
-        "linear2.weight": "feed.2.weight",
-        "linear2.bias": "feed.2.bias",
-        "norm1.weight": "attention_norm.weight",
-        "norm1.bias": "attention_norm.bias",
-        "norm2.weight": "feed_norm.weight",
-        "norm2.bias": "feed_norm.bias",
-    }
     begin = 0
     for user in USERS:
         length = len(user.visits)
@@ -72,7 +58,7 @@ def test_the_backbone_equals_torch_layers() -> None:
             layer = nn.TransformerEncoderLayer(
                 WIDTH, 2, 4 * WIDTH, dropout=0.0, activation="gelu", batch_first=True
             ).double()
-            layer.load_state_dict({theirs: weights[f"layers.{place}.{ours}"] for theirs, ours in names.items()})
+            layer.load_state_dict({theirs: weights[f"layers.{place}.{ours}"] for theirs, ours in TORCH_NAMES.items()})
             x = layer(x)
         torch.testing.assert_close(found[begin : begin + length], x[0], rtol=0, atol=1e-9)
         begin += length

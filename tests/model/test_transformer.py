@@ -11,7 +11,7 @@ from torch import nn
 from sessionrec.model.backbones.transformer import Transformer, TransformerConfig
 from sessionrec.model.sequence import sequence_of
 from sessionrec.model.session_encoders.transformer import TransformerEncoderConfig
-from tests.model.helpers import a_user, batch_of, offsets, shake
+from tests.model.helpers import TORCH_NAMES, a_user, batch_of, offsets, shake
 
 WIDTH = 8
 
@@ -33,27 +33,13 @@ def test_the_backbone_equals_torch_layers(heads: int, expansion: int) -> None:
     found = module(x_SD, sequence_of(batch, request))
     weights = module.state_dict()
     position = next(value for name, value in weights.items() if name.startswith("position"))
-    names = {
-        "self_attn.in_proj_weight": "qkv.weight",
-        "self_attn.in_proj_bias": "qkv.bias",
-        "self_attn.out_proj.weight": "mix.weight",
-        "self_attn.out_proj.bias": "mix.bias",
-        "linear1.weight": "feed.0.weight",
-        "linear1.bias": "feed.0.bias",
-        "linear2.weight": "feed.2.weight",
-        "linear2.bias": "feed.2.bias",
-        "norm1.weight": "attention_norm.weight",
-        "norm1.bias": "attention_norm.bias",
-        "norm2.weight": "feed_norm.weight",
-        "norm2.bias": "feed_norm.bias",
-    }
     begin = 0
     for user in users:
         length = len(user.visits)
         x = (x_SD[begin : begin + length] * math.sqrt(WIDTH) + position[:length])[None]
         for place in range(2):
             layer = plain_layer(heads, expansion)
-            layer.load_state_dict({theirs: weights[f"layers.{place}.{ours}"] for theirs, ours in names.items()})
+            layer.load_state_dict({theirs: weights[f"layers.{place}.{ours}"] for theirs, ours in TORCH_NAMES.items()})
             x = layer(x, src_mask=torch.ones(length, length, dtype=torch.bool).triu(1))
         torch.testing.assert_close(found[begin : begin + length], x[0], rtol=0, atol=1e-9)
         begin += length

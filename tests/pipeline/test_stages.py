@@ -13,13 +13,19 @@ import torch
 
 from sessionrec.config import load
 from sessionrec.data.dataset import Dataset
+from sessionrec.data.loader import Loader, Loading
+from sessionrec.data.view import evaluation_view
 from sessionrec.errors import ArtifactError, ConfigError, EmptyDatasetError, MissingExtraError
+from sessionrec.evaluate import EvalProtocol
+from sessionrec.evaluate import evaluate as ask_all
 from sessionrec.model.backbones.hstu import HstuConfig
 from sessionrec.pipeline import evaluate, fit, load_fit_config, prepare
 from sessionrec.pipeline.data import DataConfig
 from sessionrec.pipeline.evaluation import EvaluationConfig, read_evaluation
-from sessionrec.pipeline.training import FitConfig, fitting, presets
+from sessionrec.pipeline.training import FitConfig, Validation, facts_of, fitting, presets
 from sessionrec.recommend import SessionRec, artifact
+from sessionrec.recommend.artifact import catalogue_of
+from sessionrec.recommend.ranker import ModelRanker
 from tests.shop import SMALL, train_shop, write_shop
 
 
@@ -186,6 +192,25 @@ def test_a_validation_metric_may_ask_for_any_k(shop: tuple[Dataset, Path], tmp_p
     settings = load_fit_config(None, None, [*SMALL, "training.epochs=1", "training.metric=recall@3"])
     trained = fit(shop[0], tmp_path / "run", settings)
     assert 0 <= trained.best_value <= 1
+
+
+def test_validation_leaves_out_seen_items_where_the_test_will(shop: tuple[Dataset, Path]) -> None:
+    dataset, _ = shop
+    found = {}
+    for seen in ("kept", "filtered"):
+        fields = [*SMALL, f"training.seen={seen}", "training.metric=ndcg@3"]
+        config = fitting(load_fit_config(None, None, fields), dataset)
+        torch.manual_seed(1)
+        model = config.model.build(catalogue_of(dataset))
+        found[seen] = Validation(config, dataset)(model)["ndcg@3"]
+        protocol = EvalProtocol.model_validate({"ks": (3,), "seen": seen})
+        view = evaluation_view(config.view, "validation", "session")
+        loader = Loader(dataset, view, Loading(shuffle=False, batch_users=7), seed=0)
+        ranker = ModelRanker(model, dataset.num_candidates)
+        assert found[seen] == pytest.approx(
+            ask_all(ranker, loader, facts_of(dataset), protocol, name="plain").metrics["ndcg@3"], rel=1e-6
+        )
+    assert found["kept"] != found["filtered"]
 
 
 def test_bf16_trains(shop: tuple[Dataset, Path], tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ Users stand in the order of a hash, so the first of them are a random sample.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from sessionrec.baselines.known import Known
-from sessionrec.baselines.recipes import ALL, RECIPES, STANDARD, FloorName
-from sessionrec.baselines.tune import Tuned, num_tries, tune
+from sessionrec.baselines.recipes import ALL, RECIPES, STANDARD, FloorName, Recipe
+from sessionrec.baselines.tune import Tuned, most_tries, tune
 from sessionrec.batch import Examples
 from sessionrec.config import nearest
 from sessionrec.data.dataset import Dataset
@@ -54,13 +55,14 @@ def fit_floors(
     *,
     part: Literal["validation", "test"] = "test",
     names: Sequence[FloorName] = STANDARD,
+    chosen: Mapping[FloorName, Mapping[str, float]] | None = None,
     sample_users: int = 2000,
     progress: Progress = silent,
 ) -> list[Floor]:
     """Floors by name, in the order of `names`.
 
     `STANDARD` costs two passes over the data set, the sample's questions in memory, and 21 evaluations of the sample;
-    `ALL` four passes and 95.
+    `ALL` four passes and 200 to 300, see `tune`.
 
     Args:
         dataset: Of whom.
@@ -68,8 +70,9 @@ def fit_floors(
         quality: By which parameters are chosen.
         part: The part that the floors will be asked for.
         names: Which, see `ALL`.
+        chosen: `Floor.choice` of floors whose parameters were chosen before; they are not chosen again.
         sample_users: Users whose validation questions choose, the first of the data set; rounded up to whole batches.
-        progress: Called with stage, combinations tried and combinations in all.
+        progress: Called with stage, combinations tried (what a floor did not need counts at its end) and at most.
 
     Raises:
         EmptyDatasetError: There is no validation question.
@@ -80,7 +83,9 @@ def fit_floors(
     if not wanted:
         return []
     sample = _Sample.of(dataset, view.model_copy(update={"part": "validation"}), sample_users)
-    total, tried = sum(num_tries(RECIPES[name].grid) for name in wanted), 0
+    settings = {name: dict(choice) for name, choice in (chosen or {}).items()}
+    wanted = [name for name in wanted if name not in settings]
+    total, tried, finished = sum(most_tries(RECIPES[name].grid) for name in wanted), 0, 0
 
     def quality_of(floor: Ranker) -> float:
         nonlocal tried
@@ -91,25 +96,30 @@ def fit_floors(
 
     known = Known(dataset, "validation", is_asked_again=True)
     tuned: dict[FloorName, Tuned] = {}
-    settings: dict[FloorName, dict[str, float]] = {}
     for name in wanted:
         recipe = RECIPES[name]
         below = {key: value for floor in recipe.on for key, value in settings[floor].items()}
-        tuned[name] = tune(recipe.grid, lambda own: recipe.make(known, below | own), quality_of)  # noqa: B023 - at once
+        begin = settings[recipe.after] if recipe.after else None
+        make = partial(_made, recipe, known, below)
+        tuned[name] = tune(recipe.grid, make, quality_of, begin)
+        if recipe.grid:
+            finished += most_tries(recipe.grid)
+            tried = finished
+            progress("choose floors", tried, total)
         settings[name] = below | tuned[name].choice
         for own, found in tuned[name].quality.items():
             tries = ", ".join(f"{key} = {value:g}" for key, value in zip(recipe.grid, own, strict=True))
             _log.debug("floors: %s: %s: %.5f on validation", name, tries, found)
         if recipe.grid:
-            chosen = ", ".join(f"{key} = {value:g}" for key, value in settings[name].items())
-            _log.info("floors: %s: chose %s of %d tried on validation", name, chosen, len(tuned[name].quality))
+            choices = ", ".join(f"{key} = {value:g}" for key, value in settings[name].items())
+            _log.info("floors: %s: chose %s of %d tried on validation", name, choices, len(tuned[name].quality))
     known = Known(dataset, part)
     return [
         Floor(
             name=name,
             ranker=RECIPES[name].make(known, settings[name]),
             choice=settings[name],
-            quality=tuned[name].quality,
+            quality=tuned[name].quality if name in tuned else {},
         )
         for name in names
     ]
@@ -123,9 +133,17 @@ def _wanted(names: Sequence[FloorName]) -> list[FloorName]:
         raise ValueError(f"there is no floor {unknown[0]!r}{near}; the floors are {', '.join(ALL)}")
     if len(set(names)) < len(names):
         raise ValueError(f"`names` has a floor twice: {', '.join(names)}")
-    needed = set(names).union(*(RECIPES[name].on for name in names))
-    # A floor stands only on those named before it in `ALL`.
+    needed = set(names)
+    for name in reversed(ALL):
+        if name in needed:
+            recipe = RECIPES[name]
+            needed.update(recipe.on, [recipe.after] if recipe.after else [])
+    # A floor stands on, and begins from, only those named before it in `ALL`.
     return [name for name in ALL if name in needed]
+
+
+def _made(recipe: Recipe, known: Known, below: dict[str, float], own: dict[str, float]) -> Ranker:
+    return recipe.make(known, below | own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 A floor that stands on others takes their parameters as they were chosen for them: all that use neighbours take the
 half-life of recency popularity. A parameter that is yes or no is 1 or 0.
 
-A lift of 0 is among the values of a product, and before its power is chosen: so on the questions that choose, a product
-is never worse than recency alone.
+A lift of 0 is among the values of a product: so on the questions that choose, a product is never worse than recency
+alone.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ class Recipe:
     """Its own parameters: values to choose from."""
     on: tuple[FloorName, ...] = ()
     """Floors it stands on."""
+    after: FloorName | None = None
+    """The floor whose choice of the parameters they share is where tuning begins."""
 
 
 def _item_knn(known: Known, settings: Settings) -> Evidence:
@@ -100,15 +102,21 @@ def _product(evidence: Callable[[Known, Settings], Evidence]) -> Callable[[Known
 
 
 # The first values are where tuning begins; the first parameters matter most.
-_HISTORY: Grid = {"own": (0, 1), "by_session": (0, 1), "shrink": (10, 100, 1000), "decay": (0.8, 0.3, 0.5, 0.95)}
+_HISTORY: Grid = {
+    "own": (0, 1),
+    "by_session": (0, 1),
+    "shrink": (10, 1, 100, 1000, 10_000),
+    "decay": (0.8, 0.1, 0.3, 0.5, 0.95, 1),
+}
 _NEIGHBOURS: Grid = {
     "own": (0, 1),
-    "query_sessions": (3, 1, 10),
-    "sample": (1000, 5000),
-    "neighbours": (100, 30, 300, 1000),
+    "query_sessions": (3, 1, 10, 30),
+    "sample": (1000, 300, 5000),
+    "neighbours": (100, 30, 300, 1000, 3000),
 }
-_VECTOR: Grid = {"neighbour_half_life_s": (7 * _DAY_S, _DAY_S / 24, _DAY_S, 84 * _DAY_S)}
-_WEIGHING: Grid = {"lift": (10, 0, 0.3, 1, 3, 30, 100, 1000), "power": (1, 0.05, 0.25, 0.5, 2)}
+# Ten years are no fading at all.
+_VECTOR: Grid = {"neighbour_half_life_s": (3650 * _DAY_S, _DAY_S / 24, _DAY_S, 7 * _DAY_S, 84 * _DAY_S)}
+_WEIGHING: Grid = {"lift": (10, 0, 0.1, 0.3, 1, 3, 30, 100, 1000), "power": (1, 0.05, 0.1, 0.25, 0.5, 2, 4)}
 
 RECIPES: Final[Mapping[FloorName, Recipe]] = {
     "popularity": Recipe(make=lambda known, _: Popularity(known.events.count_V), grid={}),
@@ -128,13 +136,31 @@ RECIPES: Final[Mapping[FloorName, Recipe]] = {
         make=_ahead(_session_knn),
         grid={**_NEIGHBOURS, **_VECTOR},
         on=("recency popularity",),
+        after="session-kNN",
     ),
-    "item-kNN x recency": Recipe(make=_product(_item_knn), grid={**_HISTORY, **_WEIGHING}, on=("recency popularity",)),
+    "item-kNN x recency": Recipe(
+        make=_product(_item_knn),
+        grid={**_HISTORY, **_WEIGHING},
+        on=("recency popularity",),
+        after="item-kNN",
+    ),
     "V-SKNN x recency": Recipe(
-        make=_product(_session_knn), grid={**_NEIGHBOURS, **_VECTOR, **_WEIGHING}, on=("recency popularity",)
+        make=_product(_session_knn),
+        grid={**_NEIGHBOURS, **_VECTOR, **_WEIGHING},
+        on=("recency popularity",),
+        after="V-SKNN",
     ),
     "ALS": Recipe(
-        make=lambda known, settings: Als(known.sessions, factors=int(settings["factors"]), alpha=settings["alpha"]),
-        grid={"factors": (64, 16, 128), "alpha": (10, 1, 0.1, 100)},
+        make=lambda known, settings: Als(
+            known.sessions,
+            factors=int(settings["factors"]),
+            alpha=settings["alpha"],
+            regularization=settings["regularization"],
+        ),
+        grid={
+            "factors": (64, 4, 16, 32, 128),
+            "alpha": (10, 0.1, 1, 100),
+            "regularization": (0.1, 0.01, 1, 10, 100),
+        },
     ),
 }

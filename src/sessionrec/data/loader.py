@@ -45,6 +45,9 @@ class Loading(Config):
     users_share: float = Field(default=1.0, gt=0, le=1)
     """Share of the users that are read, the first of every row group; users lie in the order of a hash, so they are a
     random sample. For curves of quality against the amount of data."""
+    passes: int = Field(default=1, ge=1)
+    """Times that an epoch goes through the users, each in another order: where a small share of them is read, an epoch
+    is a few steps, and what is done once an epoch, such as validation, takes longer than training."""
     shuffle: bool = True
     """Seeded order and bucketing; False = the order of the data set, every user once, as evaluation wants it."""
 
@@ -162,7 +165,7 @@ class Loader:
                 events = 0
             windows[-1].append(group)
             events += group.events
-        return windows
+        return windows * self._loading.passes
 
     def _read(self, groups: list[RowGroup]) -> Window:
         histories = Histories.concat([self._dataset.read(group) for group in groups])

@@ -46,6 +46,10 @@ class View(Config):
     """Held out, ask for a session's last positive alone, at its time; the session's earlier events are one more
     session of the history. The questions are the same ones, each in a row of its own."""
 
+    ask_from: Literal["event", "moment"] = "event"
+    """In training of single events, what a question is asked after: the `event` before its target, or what stands
+    before all the events of the target's `moment`, those next to it that have its time. Where a page or a request has
+    one time, `event` asks for a click after part of the same page has been shown, which no held-out question does."""
     cloze: bool = False
     """In training, ask for every position that has something positive, with all the others in sight; the objective
     picks some, and the model hides them. Held out it changes nothing. `fit` sets it where the backbone sees both
@@ -116,7 +120,7 @@ def look(view: View, histories: Histories, user_index_U: IntArray) -> Window:
         window = _ask_last_items(view, known, part, user_index_U)
     else:
         window = _ask_sessions(view, known, part, user_index_U)
-    return window if view.max_positions is None else _newest_positions(window, view.max_positions)
+    return window if view.max_positions is None else _newest_positions(window, view.max_positions + window.cloze)
 
 
 def _ask_sessions(view: View, known: Histories, part: Part, user_index_U: IntArray) -> Window:
@@ -178,14 +182,21 @@ def _ask_events(view: View, known: Histories, user_index_U: IntArray) -> Window:
     flat = one_event_a_session(_seen(view, cut))
     is_target_E = flat.is_positive_E()
     user_E = row_of_element(flat.user_offsets)
-    num_before_E = np.arange(flat.num_events) - flat.user_offsets[user_E]
+    place_E = np.arange(flat.num_events)
+    if view.ask_from == "moment":
+        is_new_E = np.append(True, (np.diff(flat.time_ms_E) != 0) | (np.diff(user_E) != 0))[: flat.num_events]
+        place_E = np.maximum.accumulate(np.where(is_new_E, place_E, 0))
+    num_before_E = place_E - flat.user_offsets[user_E]
     is_asked_E = is_target_E & (num_before_E > 0)
     if view.ask_first:
         # The first event that is left after a cut is not the user's first.
         is_whole_U = np.diff(cut.user_offsets) == np.diff(known.user_offsets)
         is_asked_E |= is_target_E & is_whole_U[user_E]
     questions = np.flatnonzero(is_asked_E)
-    inputs = flat.keep_sessions(_is_before_last(is_target_E, flat.user_offsets))
+    # What comes after the last question's history is seen by none.
+    last_U = np.zeros(flat.num_users, np.int64)
+    np.maximum.at(last_U, user_E[questions], num_before_E[questions])
+    inputs = flat.keep_sessions(np.arange(flat.num_events) < (flat.user_offsets[:-1] + last_U)[user_E])
     return _only_asked(
         inputs,
         user_index_U,
@@ -198,9 +209,16 @@ def _ask_events(view: View, known: Histories, user_index_U: IntArray) -> Window:
 
 
 def _ask_hidden(view: View, known: Histories, user_index_U: IntArray) -> Window:
-    """Training by masks: any position may be asked for, as long as the user has another one."""
+    """Training by masks: any position may be asked for, as long as the user has another one.
+
+    What is asked for stands in the row, so the caps on positions leave one more than a held-out history has: then the
+    place behind a full history, where the mask stands when answering, is learnt too.
+    """
     known = known.keep_sessions(_is_shown(view, sum_by_row(known.is_positive_E(), known.session_offsets)))
-    inputs = _seen(view, truncate(known, view.truncation.model_copy(update={"max_events_per_session": None})))
+    caps = view.truncation.model_copy(update={"max_events_per_session": None})
+    if caps.max_sessions is not None:
+        caps = caps.model_copy(update={"max_sessions": caps.max_sessions + 1})
+    inputs = _seen(view, truncate(known, caps))
     if view.unit == "event":
         inputs = one_event_a_session(inputs)
     is_positive_E = inputs.is_positive_E()
@@ -274,7 +292,7 @@ def _ask_last_items(view: View, known: Histories, part: Part, user_index_U: IntA
 
 def _newest_positions(window: Window, number: int) -> Window:
     """The newest positions of each row; questions that come before them have no history left and are not asked, and in
-    a cloze are not there."""
+    a cloze are not there: there a user may be left without any."""
     offsets = window.inputs.user_offsets
     dropped_U = np.maximum(np.diff(offsets) - number, 0)
     if not dropped_U.any():
@@ -284,10 +302,13 @@ def _newest_positions(window: Window, number: int) -> Window:
     questions = np.flatnonzero(is_asked_Q)
     positives, positive_offsets = take_rows(window.positive_offsets, questions)
     negatives, negative_offsets = take_rows(window.negative_offsets, questions)
+    question_offsets = keep_elements(is_asked_Q, window.question_offsets)
+    is_asked_U = np.diff(question_offsets) > 0
     return replace(
         window,
-        inputs=newest(window.inputs, number),
-        question_offsets=keep_elements(is_asked_Q, window.question_offsets),
+        inputs=newest(window.inputs, number).keep_users(is_asked_U),
+        user_index_U=window.user_index_U[is_asked_U],
+        question_offsets=offsets_from_lengths(np.diff(question_offsets)[is_asked_U]),
         num_before_Q=(window.num_before_Q - dropped_Q)[questions],
         time_ms_Q=window.time_ms_Q[questions],
         positive_offsets=positive_offsets,

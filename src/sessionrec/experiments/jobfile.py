@@ -1,4 +1,4 @@
-"""What a worker is told, as a file: OUT/work/KEY/job.json."""
+"""What a worker is told, as a file: `job.json` in its folder of work, see `places`."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 """What lies where in the folder that experiments write to.
 
-OUT/tables/EXPERIMENT.json    which result belongs to which data set, row and seed
-OUT/results/KEY               a `Result`, without its model
-OUT/data/NAME, OUT/raw/NAME   data sets as they were prepared; raw files that were generated
-OUT/work/KEY                  a run that has not ended: its job, its checkpoints
-OUT/logs/KEY.log              what a run said
-OUT/models/KEY                trained models, where `--keep-models` was asked for
-OUT/locks                     empty files, one for each thing that only one process may make
+tables/EXPERIMENT.json    which result belongs to which data set, row and seed
+results/KEY               a `Result`, without its model
+data/NAME, raw/NAME       data sets as they were prepared; raw files that were generated
+work/KEY                  a run that has not ended: its job, its checkpoints
+logs/KEY.log              what a run said
+models/KEY                trained models, where `--keep-models` was asked for
+locks                     empty files, one for each thing that only one process may make
 """
 
 from __future__ import annotations

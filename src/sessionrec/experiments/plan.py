@@ -2,7 +2,7 @@
 
 In: an `Experiment` and what of it is wanted. Out: `Job`s, before any data set is opened (`draft`) and after (`settle`).
 
-Fields are laid one over the other, the later over the earlier:
+Fields are laid one over the other, the later over the earlier; below the experiment's is its `seen`, for validation:
 
     preset  <  the experiment's  <  the data set's (`fit`)  <  the row's  <  seed and threads  <  the command line's
 """
@@ -149,7 +149,8 @@ def settings(experiment: Experiment, dataset: str, row: Row, seed: int | None, f
     for place, some in layers.items():
         if ours := [name for name in map(_name, some) if name in _OURS]:
             raise ConfigError(f"{place}: fields: {ours[0]} is given by the command line alone (`--seeds`, `threads=2`)")
-    words = [word for some in layers.values() for word in some]
+    # The epoch is chosen by the answers that are asked for in the end.
+    words = [f"training.seen={experiment.config.seen}", *(word for some in layers.values() for word in some)]
     own = ["threads=1", *([] if seed is None else [f"seed={seed}"])]
     _expect_known(f"floors ({file})", row.config.floors, ALL)
     try:

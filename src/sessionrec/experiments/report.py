@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sessionrec.report import _extra as report_extra
+from sessionrec.report import needs_extra
 
 if TYPE_CHECKING:
     from sessionrec.experiments.page import Written
@@ -25,6 +25,6 @@ def write_report(folder: Path, out: Path, to: Path | None = None, *, keep_old_co
         ConfigError: The experiment's files are wrong.
         ArtifactError: A result cannot be read, or the report cannot be written.
     """
-    with report_extra():
+    with needs_extra():
         from sessionrec.experiments import page
     return page.write(folder, out, to, keep_old_code=keep_old_code)

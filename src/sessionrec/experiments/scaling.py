@@ -21,7 +21,7 @@ from sessionrec.experiments.laws import FORMS, LEAST_POINTS, LEAST_TO_FORETELL, 
 from sessionrec.experiments.sheets import short
 from sessionrec.experiments.systems import System
 from sessionrec.experiments.table import TARGETS
-from sessionrec.report.bootstrap import RESAMPLES, SEED, FloatArray
+from sessionrec.report.bootstrap import RESAMPLES, SEED, FloatArray, draws_of_users
 from sessionrec.report.numbers import score, span
 from sessionrec.seeding import stream
 
@@ -29,7 +29,6 @@ MODEL: Final = "model"
 """Group of rows that differ in the size of the model."""
 METRIC: Final = "recall@500"
 NAMES: Final[dict[Form, str]] = {"log": "the line in the logarithm", "power": "the saturating power law"}
-_BLOCK_VALUES: Final = 4 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,15 +114,8 @@ def drawn(systems: Sequence[System], targets: str, metric: str) -> tuple[list[fl
 
 def _means(values_CU: FloatArray, is_known_CU: FloatArray) -> FloatArray:
     """[D, C] means of the users drawn, those that have a value."""
-    size = values_CU.shape[1]
-    block = max(1, min(RESAMPLES, _BLOCK_VALUES // size))
     means = []
-    for first in range(0, RESAMPLES, block):
-        draws = range(first, min(first + block, RESAMPLES))
-        counts_DU = np.empty((len(draws), size))
-        for row, draw in enumerate(draws):
-            chosen = stream(SEED, "bootstrap", draw).integers(0, size, size)
-            counts_DU[row] = np.bincount(chosen, minlength=size)
+    for counts_DU in draws_of_users(values_CU.shape[1]):
         means.append(counts_DU @ values_CU.T / np.maximum(counts_DU @ is_known_CU.T.astype(np.float64), 1.0))
     return np.concatenate(means)
 

@@ -1,6 +1,6 @@
 """`python -m sessionrec.experiments.worker JOB.json`: one job in a process of its own, from data set to `Result`.
 
-    fit in OUT/work/KEY/run (or go on there)  ->  test questions  ->  OUT/results/KEY, and the work is removed
+    fit in its folder of work (or go on there)  ->  test questions  ->  a result, and the work is removed
 
 Ends with 0 when the results are there, 130 when it was stopped (the checkpoint is left), 75 when another process has
 the job, 1 when it failed; what it says goes to OUT/logs/KEY.log.
@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from sessionrec.baselines import ALL, fit_floors
+from sessionrec.baselines import ALL, FloorName, fit_floors
 from sessionrec.config import parse
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.view import evaluation_view
@@ -135,15 +135,16 @@ def _floors(order: Order, dataset: Dataset, config: FitConfig, version: str) -> 
     places, asked, view = Places(Path(order.out)), protocols(order.seen), floor_view(config)
     quality = quality_of(facts_of(dataset), asked[0], FLOOR_METRIC)
     shown = evaluation_view(view, "test", asked[0].targets)
-    failed = []
+    failed, chosen = [], dict[FloorName, dict[str, float]]()
     for name in (known for known in ALL if known in order.floors):
         key = order.floors[name]
         print(f"floor {name}", flush=True)  # noqa: T201 - for the log
         try:
-            (floor,) = fit_floors(dataset, shown, quality, part="test", names=(name,))
+            (floor,) = fit_floors(dataset, shown, quality, part="test", names=(name,), chosen=chosen)
         except SessionRecError as error:
             failed.append(f"{name}: {error}")
             continue
+        chosen[name] = floor.choice
         answers = measure.ask(floor.ranker, dataset, view, asked)
         Result(
             key=key,

@@ -51,8 +51,10 @@ class ItemRows:
 
     def map(self, layer: nn.Linear) -> Tensor:
         """[U, D'] `layer(parts_UX)`. A feature is mapped once a row of it, not once an item, and not put side by side:
-        U x D multiplications instead of U x X."""
-        if not self.features or not is_fast_here(self.id_UD):
+        U x D multiplications instead of U x X; unless there are more rows of features than items have, as for a single
+        user's."""
+        num_rows = sum(len(values) for values, _ in self.features)
+        if not is_fast_here(self.id_UD) or num_rows >= len(self.ids_U) * len(self.features):
             return F.linear(self.parts_UX, layer.weight, layer.bias)
         own, *others = torch.split(layer.weight, self.id_UD.shape[1], dim=1)
         mapped = F.linear(self.id_UD, own, layer.bias)

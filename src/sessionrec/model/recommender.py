@@ -91,7 +91,8 @@ class Recommender(nn.Module):
         Raises:
             ValueError: A history is longer than `max_sessions`.
         """
-        if inputs.max_sessions > self.max_sessions:
+        # In a cloze what is asked for is one of them.
+        if inputs.max_sessions > self.max_sessions + (hidden_Q is not None):
             raise ValueError(
                 f"a history has {inputs.max_sessions} sessions, the model takes {self.max_sessions}; "
                 "cap it with `truncation.max_sessions` or train with a larger `max_sessions`"

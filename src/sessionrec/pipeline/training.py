@@ -264,7 +264,7 @@ def _about_steps(loading: Loading, dataset: Dataset) -> int | None:
     """Steps of an epoch if only users count; the loader itself knows when it has been through."""
     if loading.batch_events is not None or loading.batch_users is None:
         return None
-    return -(-dataset.summary.parts["train"].users // loading.batch_users)
+    return -(-dataset.summary.parts["train"].users // loading.batch_users) * loading.passes
 
 
 def make_optimizer(model: Recommender, config: FitConfig, dataset: Dataset) -> Optimizer:
@@ -293,7 +293,8 @@ class Validation:
                 f"training.metric: there is no metric {config.training.metric!r}; there are "
                 f"{', '.join(f'{known}@K' for known in RANK_METRICS)}, for any K from 1 on"
             )
-        self._protocol = EvalProtocol(ks=tuple(sorted({10, 100, int(k)})), in_session=False, list_length=0)
+        ks = tuple(sorted({10, 100, int(k)}))
+        self._protocol = EvalProtocol(ks=ks, seen=config.training.seen, in_session=False, list_length=0)
 
     def __call__(self, model: Recommender) -> Mapping[str, float]:
         """Metric by name."""

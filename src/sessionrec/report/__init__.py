@@ -30,7 +30,7 @@ def write_report(dataset: Dataset, path: Path | str, progress: Progress = lambda
         MissingExtraError: matplotlib or Jinja is not installed.
         ArtifactError: `path` cannot be written.
     """
-    with _extra():
+    with needs_extra():
         from sessionrec.report import page
     page.write(dataset, Path(path), progress)
 
@@ -47,13 +47,13 @@ def write_run_report(run: Path | str, path: Path | str, progress: Progress = lam
         MissingExtraError: matplotlib or Jinja is not installed.
         ArtifactError: There is no model, something in the folder is not whole, or `path` cannot be written.
     """
-    with _extra():
+    with needs_extra():
         from sessionrec.report import run_page
     run_page.write(Path(run), Path(path), progress)
 
 
 @contextmanager
-def _extra() -> Iterator[None]:
+def needs_extra() -> Iterator[None]:
     """An import that the extra brings."""
     try:
         yield

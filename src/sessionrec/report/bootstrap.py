@@ -10,7 +10,7 @@ not one for each interval.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -111,16 +111,24 @@ def _drawn(values_NU: FloatArray, weight_U: FloatArray, progress: Callable[[int]
     """[D, N] the weighted means of users drawn with replacement; the draws of `significance`."""
     size = len(weight_U)
     columns_UN = np.concatenate([values_NU * weight_U, weight_U[None]]).T
-    # So many draws at a time that their counts fit into a cache or two: one product of matrices instead of many.
-    block = max(1, min(RESAMPLES, _BLOCK_VALUES // size))
     means = []
+    for counts_DU in draws_of_users(size):
+        sums = counts_DU @ columns_UN
+        means.append(sums[:, :-1] / sums[:, -1:])
+        progress(len(counts_DU))
+    return np.concatenate(means)
+
+
+def draws_of_users(size: int) -> Iterator[FloatArray]:
+    """[d, U] how often each user is drawn, in blocks of draws, `RESAMPLES` of them in all.
+
+    So many draws at a time that their counts fit into a cache or two: one product of matrices instead of many.
+    """
+    block = max(1, min(RESAMPLES, _BLOCK_VALUES // size))
     for first in range(0, RESAMPLES, block):
         draws = range(first, min(first + block, RESAMPLES))
         counts_DU = np.empty((len(draws), size))
         for row, draw in enumerate(draws):
             chosen = stream(SEED, "bootstrap", draw).integers(0, size, size)
             counts_DU[row] = np.bincount(chosen, minlength=size)
-        sums = counts_DU @ columns_UN
-        means.append(sums[:, :-1] / sums[:, -1:])
-        progress(len(draws))
-    return np.concatenate(means)
+        yield counts_DU

@@ -51,6 +51,8 @@ class LoopConfig(Config):
     metric: str = "ndcg@100"
     """Validation metric that chooses the epoch, such as `ndcg@10` or `recall@100`. `ndcg@10` of a few thousand users is
     noisy; `ndcg@100` is steadier."""
+    seen: Literal["kept", "filtered"] = "kept"
+    """What becomes of the user's earlier items in answers to validation questions, `evaluate.EvalProtocol.seen`."""
     checkpoint_steps: int | None = Field(default=None, gt=0)
     """Steps between checkpoints inside an epoch; one is written after each epoch anyway."""
     device: str = "cpu"
