@@ -158,8 +158,8 @@ RECIPES: Final[Mapping[FloorName, Recipe]] = {
             regularization=settings["regularization"],
         ),
         grid={
-            "factors": (64, 4, 16, 32, 128),
-            "alpha": (10, 0.1, 1, 100),
+            "factors": (64, 2, 4, 8, 16, 32, 128),
+            "alpha": (10, 0.1, 1, 100, 1000),
             "regularization": (0.1, 0.01, 1, 10, 100),
         },
     ),
