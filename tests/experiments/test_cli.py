@@ -1,7 +1,8 @@
-"""`sessionrec experiment run`, as it is typed."""
+"""`sessionrec experiment run` and `report`, as they are typed."""
 
 from __future__ import annotations
 
+import csv
 import shutil
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from sessionrec import cli
 from sessionrec.experiments import code
 from sessionrec.experiments.places import Places
 from sessionrec.experiments.results import collect
-from tests.experiments.lab import BAD, ROWS, TABLE, do, lab, write_lab
+from tests.experiments.lab import BAD, DATASETS, ROWS, TABLE, do, lab, write_lab
 
 
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
-    monkeypatch.setattr("sys.argv", ["sessionrec", "experiment", "run", *map(str, words)])
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object, verb: str = "run"
+) -> tuple[int, str]:
+    monkeypatch.setattr("sys.argv", ["sessionrec", "experiment", verb, *map(str, words)])
     status = 0
     try:
         cli.main()
@@ -102,6 +105,58 @@ def test_an_experiment_of_counts_only_prepares(
     assert status == 0
     assert "toy: preparing, for the first time" in told
     assert (Places(tmp_path / "out").data("toy") / "manifest.json").is_file()
+
+
+def test_counts_are_those_of_the_data_set_that_was_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A planted log has what its config says."""
+    datasets = DATASETS.replace('paper = "toy"', 'paper = "kuaisar"')
+    table = f'kind = "statistics"\n{TABLE}'.replace('["toy"]', '["toy", "other"]')
+    folder, out = write_lab(tmp_path, table=table, rows={}, datasets=datasets), tmp_path / "out"
+    assert call(monkeypatch, capsys, folder, "--out", out, "--data", "toy")[0] == 0
+    status, told = call(monkeypatch, capsys, folder, "--out", out, verb="report")
+    assert status == 0
+    assert "table.md" in told
+    with (out / "report" / "toy" / "table.csv").open(encoding="utf-8", newline="") as lines:
+        cells = {(line["dataset"], line["metric"]): line for line in csv.DictReader(lines)}
+    # Sixty users, six sessions each, in each the three items of a group and two that were only shown.
+    assert float(cells["toy", "users"]["mean"]) == 60
+    assert float(cells["toy", "sessions"]["mean"]) == 60 * 6
+    assert float(cells["toy", "events"]["mean"]) == 60 * 6 * 5
+    assert float(cells["toy", "positives"]["mean"]) == 60 * 6 * 3
+    assert float(cells["toy", "users"]["paper"]) == 9_460
+    assert cells["other", "users"]["mean"] == ""
+    page = (out / "report" / "toy" / "report.html").read_text(encoding="utf-8")
+    assert "Toy differs from the paper&#39;s counts, most in" in page
+    assert "Not prepared: Other toy." in page
+
+
+def test_a_report_says_what_is_there_and_what_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment, out, to = lab(tmp_path), tmp_path / "out", tmp_path / "paper"
+    do(experiment, out, rows=["00-floors"])
+    status, told = call(monkeypatch, capsys, experiment.folder, "--out", out, "--to", to, verb="report")
+    assert status == 0
+    told = " ".join(told.split())
+    assert "2 results, 2 are not there" in told
+    assert f"Report: {to / 'report.html'}" in told.replace(" /", "/").replace("Report:/", "Report: /")
+    assert {"report.html", "table.md", "table.tex", "table.csv", "figures"} <= {file.name for file in to.iterdir()}
+    # Of another code they are shown only where that is asked for.
+    monkeypatch.setattr(code, "version", lambda: "newer")
+    assert "4 are not there" in call(monkeypatch, capsys, experiment.folder, "--out", out, verb="report")[1]
+    told = call(monkeypatch, capsys, experiment.folder, "--out", out, "--keep-old-code", verb="report")[1]
+    assert "2 results, 2 are not there" in told
+
+
+def test_a_report_without_an_experiment_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, told = call(monkeypatch, capsys, tmp_path / "nothing", verb="report")
+    assert status == 2
+    assert str(tmp_path / "nothing") in told
+    assert "Traceback" not in told
 
 
 def test_a_damaged_result_is_missing_and_said_to_be(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ _SPECIAL: Final = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    # The straight one is missing in LaTeX's own fonts.
+    '"': "''",
     # A row that begins with a bracket would be an argument of the line's end before it.
     "[": "{[}",
     "]": "{]}",
