@@ -6,9 +6,10 @@ import hypothesis.strategies as st
 import numpy as np
 import torch
 
-from sessionrec.baselines import KnownSessions, PositiveEvents
+from sessionrec.baselines import KnownSessions
 from sessionrec.baselines.evidence import Cells
 from sessionrec.batch import Examples, SessionBatch, Targets
+from sessionrec.dynamics import ItemEvents
 from sessionrec.jagged import Jagged
 from sessionrec.scoring import Block, Scorer
 
@@ -69,9 +70,9 @@ def known_sessions(users: Users, num_candidates: int = ITEMS) -> KnownSessions:
     return KnownSessions.of(user_N, session_N, item_N, time_ms_N, num_candidates)
 
 
-def known_events(users: Users, num_candidates: int = ITEMS) -> PositiveEvents:
+def known_events(users: Users, num_candidates: int = ITEMS) -> ItemEvents:
     _, _, item_N, time_ms_N = _flat(users, num_candidates)
-    return PositiveEvents.of(item_N, time_ms_N, num_candidates)
+    return ItemEvents.of(item_N, time_ms_N, num_candidates)
 
 
 def examples_of(users: Users, questions: list[Question]) -> Examples:

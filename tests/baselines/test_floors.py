@@ -22,7 +22,6 @@ from sessionrec.baselines import (
     ItemSimilarity,
     KnownSessions,
     Popularity,
-    PositiveEvents,
     Postings,
     RecencyPopularity,
     Repeat,
@@ -38,6 +37,7 @@ from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader, Loading
 from sessionrec.data.view import View, evaluation_view
 from sessionrec.data.writer import Storage, write_dataset
+from sessionrec.dynamics import ItemEvents
 from sessionrec.evaluate import EvalProtocol, EvalReport, ItemFacts, evaluate, quality_of
 from sessionrec.logs.synthetic.planted import PlantedConfig
 from sessionrec.scoring import Ranker, top_k
@@ -113,7 +113,7 @@ def test_popularity_is_the_same_for_all(dataset: Dataset) -> None:
 def test_events_are_the_positives_of_earlier_parts(dataset: Dataset) -> None:
     items = dataset.items["item"].to_list()
     for before, days in (("validation", SESSIONS - 2), ("test", SESSIONS - 1)):
-        events = PositiveEvents.collect(dataset, before=before)  # type: ignore[arg-type]
+        events = ItemEvents.collect(dataset, before=before)  # type: ignore[arg-type]
         assert events.num_candidates == dataset.num_candidates
         sold = dict(zip(items, np.diff(events.offsets).tolist(), strict=False))
         assert sold[2] == days
@@ -125,7 +125,7 @@ def test_events_are_the_positives_of_earlier_parts(dataset: Dataset) -> None:
 
 
 def test_recency_finds_what_is_sold_now_and_is_chosen_on_validation(dataset: Dataset) -> None:
-    events = PositiveEvents.collect(dataset, before="validation")
+    events = ItemEvents.collect(dataset, before="validation")
 
     def quality(floor: Ranker) -> float:
         return report(dataset, floor, "validation").metrics["ndcg@5"]
@@ -137,7 +137,7 @@ def test_recency_finds_what_is_sold_now_and_is_chosen_on_validation(dataset: Dat
 
 
 def test_batches_change_no_floor(dataset: Dataset) -> None:
-    events = PositiveEvents.collect(dataset)
+    events = ItemEvents.collect(dataset)
     floors: list[Ranker] = [
         Popularity.fit(dataset),
         Repeat.fit(dataset, decay=0.5),
@@ -176,7 +176,7 @@ def test_floors_are_chosen_on_validation_and_made_of_all_before_the_part(
     assert len(set(repeat.quality.values())) == 1
     assert "recency popularity: chose half_life_s = " in caplog.text
     assert "repeat: chose decay = 0.3 of 8 tried" in caplog.text
-    events = PositiveEvents.collect(dataset, before="test")
+    events = ItemEvents.collect(dataset, before="test")
     same = RecencyPopularity(events, half_life_s=recency.choice["half_life_s"])
     assert report(dataset, recency.ranker).users.equals(report(dataset, same).users)
     assert report(dataset, popularity.ranker).users.equals(report(dataset, Popularity(events.count_V)).users)
@@ -186,7 +186,7 @@ def test_the_choice_does_not_depend_on_the_part_that_is_evaluated_nor_know_it(da
     test, validation = floors(dataset), floors(dataset, "validation")
     assert [floor.choice for floor in test] == [floor.choice for floor in validation]
     assert [floor.quality for floor in test] == [floor.quality for floor in validation]
-    before = PositiveEvents.collect(dataset, before="validation")
+    before = ItemEvents.collect(dataset, before="validation")
     assert report(dataset, validation[0].ranker).users.equals(report(dataset, Popularity(before.count_V)).users)
 
 
@@ -361,7 +361,7 @@ def test_on_planted_groups_neighbours_find_what_they_can(planted: Dataset) -> No
         ItemKnn(similarity, decay=0.5, own=1),
         SessionKnn(Postings(sessions), is_vector=True, query_sessions=1),
     )
-    recency = RecencyPopularity(PositiveEvents.collect(planted), half_life_s=3600)
+    recency = RecencyPopularity(ItemEvents.collect(planted), half_life_s=3600)
     newest = Past.of(examples, planted.num_candidates, newest=1).column_Y.reshape(-1, 3)
     for evidence in both:
         best = top_k(Ahead(evidence, recency).scorer(examples), 3).items_QC.numpy() - 1

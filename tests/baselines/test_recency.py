@@ -10,17 +10,17 @@ import torch
 from hypothesis import given
 
 from sessionrec.baselines import recency
-from sessionrec.baselines.events import PositiveEvents
 from sessionrec.baselines.recency import RecencyPopularity, RecencyScorer
+from sessionrec.dynamics.events import ItemEvents
 from sessionrec.scoring import Block
 
 S = 1000
 """A second, in milliseconds."""
 
 
-def events(pairs: Sequence[tuple[int, int]], num_candidates: int) -> PositiveEvents:
+def events(pairs: Sequence[tuple[int, int]], num_candidates: int) -> ItemEvents:
     item, time = np.array(pairs, np.int64).reshape(-1, 2).T
-    return PositiveEvents.of(item, time, num_candidates)
+    return ItemEvents.of(item, time, num_candidates)
 
 
 def scores(floor: RecencyPopularity, times: list[int]) -> torch.Tensor:

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from sessionrec.baselines import fit_floors
-from sessionrec.baselines.events import PositiveEvents
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.view import EvalTargets, View, evaluation_view
+from sessionrec.dynamics.events import ItemEvents
 from sessionrec.evaluate import EvalProtocol, quality_of
 from sessionrec.pipeline import fit
 from sessionrec.pipeline.training import facts_of, presets
@@ -175,7 +175,7 @@ def test_the_floors_give_the_same_scores(pair: Pair) -> None:
             choices: dict[str, Any] = {floor.name: (floor.choice, floor.quality) for floor in floors}
         else:
             # Validation questions choose the parameters, so what can be compared is what the floors are made of.
-            events = PositiveEvents.collect(dataset, before="validation")
+            events = ItemEvents.collect(dataset, before="validation")
             rankers, choices = {}, {"events": (events.offsets.tolist(), events.time_ms_N.tolist())}
         scores.append((choices, {name: all_scores(ranker, examples).tolist() for name, ranker in rankers.items()}))
     assert scores[0] == scores[1]

@@ -2,7 +2,6 @@
 
 from sessionrec.baselines.ahead import Ahead
 from sessionrec.baselines.als import Als
-from sessionrec.baselines.events import PositiveEvents
 from sessionrec.baselines.evidence import Evidence
 from sessionrec.baselines.floors import Floor, Quality, fit_floors
 from sessionrec.baselines.item_knn import ItemKnn, ItemSimilarity
@@ -29,7 +28,6 @@ __all__ = [
     "ItemSimilarity",
     "KnownSessions",
     "Popularity",
-    "PositiveEvents",
     "Postings",
     "Product",
     "Quality",

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
-from sessionrec.baselines.events import PositiveEvents
 from sessionrec.baselines.recency import RecencyPopularity
 from sessionrec.baselines.session_knn import Postings
 from sessionrec.baselines.sessions import KnownSessions
 from sessionrec.data.dataset import Dataset
+from sessionrec.dynamics.events import ItemEvents
 
 T = TypeVar("T")
 
@@ -31,9 +31,9 @@ class Known:
         self._newest: dict[str, tuple[Any, Any]] = {}
 
     @cached_property
-    def events(self) -> PositiveEvents:
+    def events(self) -> ItemEvents:
         """Times of each item's positive events: one pass over the data set."""
-        return PositiveEvents.collect(self._dataset, before=self._before)
+        return ItemEvents.collect(self._dataset, before=self._before)
 
     @cached_property
     def sessions(self) -> KnownSessions:

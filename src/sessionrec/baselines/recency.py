@@ -24,9 +24,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sessionrec.baselines.events import PositiveEvents
 from sessionrec.batch import Examples
-from sessionrec.jagged import IntArray, position_in_row, row_of_element
+from sessionrec.dynamics.events import ItemEvents
+from sessionrec.dynamics.faded import running_log2_sum
+from sessionrec.jagged import IntArray, row_of_element
 from sessionrec.scoring import Block
 
 HALF_LIVES_S = tuple(
@@ -54,14 +55,14 @@ class RecencyPopularity:
         half_life_s: Seconds after which an event counts half.
     """
 
-    def __init__(self, events: PositiveEvents, *, half_life_s: float) -> None:
+    def __init__(self, events: ItemEvents, *, half_life_s: float) -> None:
         if not half_life_s > 0:
             raise ValueError(f"`half_life_s` must be above 0, got {half_life_s}")
         self.half_life_s = half_life_s
         self._events = events
         num_events, size_v = len(events.time_ms_N), events.num_candidates
         self._start_ms = int(events.time_ms_N.min()) if num_events else 0
-        self._level_N = _running_log2_sum(self._age(events.time_ms_N), events.offsets)
+        self._level_N = running_log2_sum(self._age(events.time_ms_N), events.offsets)
         # The same once more in the order of time, and the state after each share of the events.
         order = events.by_time_N
         self._time_ms_T, self._level_T = events.time_ms_N[order], self._level_N[order]
@@ -166,22 +167,3 @@ class RecencyScorer:
     def pairs(self, question_P: torch.Tensor, item_P: torch.Tensor) -> torch.Tensor:
         """See `scoring.Scorer.pairs`."""
         return torch.from_numpy(self._floor.at(self._time_ms_Q[question_P.numpy()], item_P.numpy()))
-
-
-def _running_log2_sum(power_N: npt.NDArray[np.float64], offsets: IntArray) -> npt.NDArray[np.float64]:
-    """[N] log2 of the running sum of 2^power within each row.
-
-    Doubling: after a step of 1, 2, 4, ... each element holds the sum of the 2, 4, 8, ... elements up to it. So as many
-    passes as the longest row has bits, over ever fewer elements, instead of a loop over rows.
-    """
-    level_N = power_N.copy()
-    position_N = position_in_row(offsets)
-    step, longest = 1, int(np.diff(offsets).max(initial=0))
-    while step < longest:
-        later = np.flatnonzero(position_N >= step)
-        one, other = level_N[later], level_N[later - step]
-        # `np.logaddexp2` is one number at a time, and three times as slow.
-        more = np.maximum(one, other)
-        level_N[later] = more + np.log2(1 + np.exp2(np.minimum(one, other) - more))
-        step *= 2
-    return level_N

@@ -1,7 +1,7 @@
-"""`PositiveEvents`: when each candidate was acted on, in the parts before the one that is evaluated.
+"""`ItemEvents`: when each candidate was acted on, or shown, in the parts before the one that is evaluated.
 
-A floor that is asked test questions may know training and validation sessions, of all users; validation questions,
-training sessions alone. Of these each question uses what lies strictly before its own time, see `recency`.
+Who is asked test questions may know training and validation sessions, of all users; for validation questions, training
+sessions alone. Of these each question uses what lies strictly before its own time, see `faded`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from sessionrec.data.dataset import Dataset
 from sessionrec.jagged import IntArray, offsets_from_lengths
 from sessionrec.sessions.split import Part
 
+Kind = Literal["acted", "shown"]
+"""Positive events, or all of them: what was acted on had been shown."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PositiveEvents:
-    """Letters: V candidates, N positive events, by item, then time."""
+class ItemEvents:
+    """Letters: V candidates, N events, by item, then time."""
 
     offsets: IntArray
     """[V + 1] cuts events into items; row 0 is item 1."""
     time_ms_N: IntArray
     """[N] UTC epoch, ascending within an item."""
     by_time_N: IntArray
-    """[N] places of the events in the order of time; found once for all floors that are made of them."""
+    """[N] places of the events in the order of time; found once for all that is made of them."""
 
     @property
     def num_candidates(self) -> int:
@@ -38,17 +41,22 @@ class PositiveEvents:
         return np.diff(self.offsets)
 
     @classmethod
-    def collect(cls, dataset: Dataset, *, before: Literal["validation", "test"] = "test") -> PositiveEvents:
+    def collect(
+        cls, dataset: Dataset, *, before: Literal["validation", "test"] = "test", kind: Kind = "acted"
+    ) -> ItemEvents:
         """Read all row groups once, in turn. Takes 16 bytes an event, and twice as much while sorting.
 
         Args:
             dataset: Of whom.
             before: The part that is evaluated; only events of earlier parts are taken.
+            kind: Which events.
         """
         items, times = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
         for histories in dataset.histories():
             is_known_S = histories.part_S < Part[before.upper()]
-            keep_E = histories.is_positive_E() & np.repeat(is_known_S, np.diff(histories.session_offsets))
+            keep_E = np.repeat(is_known_S, np.diff(histories.session_offsets))
+            if kind == "acted":
+                keep_E &= histories.is_positive_E()
             # An item first acted on in validation is no candidate, so nobody can recommend it.
             keep_E &= (histories.item_E >= 1) & (histories.item_E <= dataset.num_candidates)
             items.append(histories.item_E[keep_E])
@@ -56,7 +64,7 @@ class PositiveEvents:
         return cls.of(np.concatenate(items), np.concatenate(times), dataset.num_candidates)
 
     @classmethod
-    def of(cls, item_N: IntArray, time_ms_N: IntArray, num_candidates: int) -> PositiveEvents:
+    def of(cls, item_N: IntArray, time_ms_N: IntArray, num_candidates: int) -> ItemEvents:
         """From events in any order, their items in 1..V."""
         order = np.lexsort((time_ms_N, item_N))
         counts = np.bincount(item_N, minlength=num_candidates + 1)[1:]

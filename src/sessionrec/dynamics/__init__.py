@@ -1,0 +1,14 @@
+"""What happens to items over time: when each was acted on and shown, and how that stands at any moment.
+
+    ItemEvents     times of events, by item                       one pass over a data set
+    FadedCounts    log2 of faded counts at any (item, time)        by search, nothing but events strictly before
+    ItemState      the same at the newest moment, event by event   a stream carries it
+
+Floors, the prior and a live service all stand on this.
+"""
+
+from sessionrec.dynamics.events import ItemEvents
+from sessionrec.dynamics.faded import FadedCounts
+from sessionrec.dynamics.state import NEVER, ItemState
+
+__all__ = ["NEVER", "FadedCounts", "ItemEvents", "ItemState"]

@@ -1,0 +1,80 @@
+"""A prior for a trained model: fitted to validation questions, ready for the part that is evaluated."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from sessionrec.data.dataset import Dataset
+from sessionrec.data.loader import Loader, Loading
+from sessionrec.data.view import View, evaluation_view
+from sessionrec.dynamics import ItemEvents
+from sessionrec.prior import Fitted, ItemFeatures, Known, OwnFeatures, PriorConfig, PriorRanker, calibrate
+from sessionrec.scoring import Ranker
+from sessionrec.seeding import stream
+
+
+def known_before(dataset: Dataset, before: Literal["validation", "test"]) -> Known:
+    """Events of all users of earlier parts. One pass over the data set, two where it has exposures."""
+    has_exposures = dataset.summary.kept.events > dataset.summary.kept.positives
+    return Known(
+        acted=ItemEvents.collect(dataset, before=before),
+        shown=ItemEvents.collect(dataset, before=before, kind="shown") if has_exposures else None,
+    )
+
+
+def own_features(dataset: Dataset, config: PriorConfig) -> OwnFeatures:
+    """Of the users of a data set, by its items' attributes."""
+    names = tuple(dataset.item_features)
+    codes_VA = np.zeros((dataset.num_candidates, len(names)), np.int32)
+    for column, name in enumerate(names):
+        codes_VA[:, column] = dataset.items[name].to_numpy()[: dataset.num_candidates]
+    has_passed = dataset.summary.kept.events > dataset.summary.kept.positives
+    return OwnFeatures(config, codes_VA, names, has_passed=has_passed)
+
+
+def fit_prior(
+    dataset: Dataset, view: View, config: PriorConfig, *, model: Ranker | None = None, seed: int = 1
+) -> tuple[Fitted, ItemFeatures]:
+    """Fit the weights to validation questions, of what is known before them.
+
+    Args:
+        dataset: The model was trained on.
+        view: What the model, and so the prior, is shown of a history.
+        config: Of the prior.
+        model: Trained; None = the prior alone.
+        seed: Of the candidates that are drawn.
+
+    Returns:
+        The weights, and the features of items that they belong to.
+    """
+    items, own = ItemFeatures(known_before(dataset, "validation"), config), own_features(dataset, config)
+    loading = Loading(shuffle=False, batch_users=256, batch_events=262_144, prefetch=0)
+    questions = Loader(dataset, evaluation_view(view, "validation", "session"), loading, seed=0)
+    fitted = calibrate(questions, items, own, config, model=model, generator=stream(seed, "prior"))
+    return fitted, items
+
+
+def prior_ranker(
+    dataset: Dataset,
+    fitted: Fitted,
+    items: ItemFeatures,
+    config: PriorConfig,
+    *,
+    part: Literal["validation", "test"] = "test",
+    model: Ranker | None = None,
+) -> PriorRanker:
+    """A model with its prior, knowing what is before a part.
+
+    Args:
+        dataset: Whose events.
+        fitted: By `fit_prior`.
+        items: The features that it was fitted with.
+        config: Of the prior.
+        part: The part that will be asked.
+        model: The model.
+    """
+    # Which half-lives there are, and what a usual click rate is, stays as it was when the weights were found.
+    known = ItemFeatures(known_before(dataset, part), config, span_s=items.span_s, rate=items.rate)
+    return PriorRanker(fitted.prior, known, own_features(dataset, config), model)

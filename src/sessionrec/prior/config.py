@@ -1,0 +1,52 @@
+"""What a prior looks at."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from sessionrec.config import Config
+
+_MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86_400.0
+
+
+class PriorConfig(Config):
+    """Features of an item, of a user and an item, and how their weights are found. Half-lives are in seconds; those
+    longer than half of the log are left out."""
+
+    acted_half_lives_s: tuple[float, ...] = Field(
+        default=(5 * _MINUTE_S, 15 * _MINUTE_S, _HOUR_S, 4 * _HOUR_S, _DAY_S, 3 * _DAY_S, 7 * _DAY_S, 28 * _DAY_S),
+        strict=False,
+    )
+    """Of what all users acted on."""
+    shown_half_lives_s: tuple[float, ...] = Field(
+        default=(15 * _MINUTE_S, 4 * _HOUR_S, _DAY_S, 7 * _DAY_S), strict=False
+    )
+    """Of what all users were shown; none where the log has no exposures."""
+    has_rate: bool = True
+    """Whether the smoothed click rate counts, at the longest half-life that both have."""
+    has_age: bool = True
+    """Whether the time since the item's first event counts."""
+    session_decays: tuple[float, ...] = Field(default=(0.5, 0.9, 1.0), strict=False)
+    """Of the user's own events with the item: what a session counts of the one after it."""
+    own_half_lives_s: tuple[float, ...] = Field(default=(_DAY_S, 7 * _DAY_S, 84 * _DAY_S), strict=False)
+    """Of the user's own events with the item, by time."""
+    has_passed: bool = True
+    """Whether the user's exposures to the item without action count: fatigue."""
+    has_attributes: bool = True
+    """Whether the user's own events with items of the same attributes count, one weight a feature of items."""
+    smoothing: float = Field(default=10.0, gt=0)
+    """Exposures of an average item that are added to each one's click rate."""
+    lowest: float = Field(default=-12.0, le=0)
+    """log2 of the least faded count of an item that is told from none."""
+    own_lowest: float = Field(default=-8.0, le=0)
+    """The same of the user's own."""
+    users: int = Field(default=3000, ge=1)
+    """Users whose validation questions the weights are fitted to, the first of the data set."""
+    uniform: int = Field(default=256, ge=1)
+    """Candidates a question drawn alike from the catalogue."""
+    recent: int = Field(default=256, ge=0)
+    """Candidates a question drawn from the newest `window` events before it."""
+    window: int = Field(default=2000, ge=1)
+    """Events that `recent` draws from."""
+    penalty: float = Field(default=1e-3, ge=0)
+    """Of the squares of the weights, each as if its feature had a standard deviation of 1."""
