@@ -24,7 +24,7 @@ from sessionrec.prior.draws import Candidates, Draws
 from sessionrec.prior.items import ItemFeatures
 from sessionrec.prior.own import OwnFeatures
 from sessionrec.prior.prior import Prior, columns_of, pair_features
-from sessionrec.scoring import Ranker
+from sessionrec.scoring import Ranker, Scorer, top_k
 
 _MOST_STEPS = 200
 
@@ -153,7 +153,7 @@ def _collect(
     parts: list[_Problem] = []
     users = 0
     for examples in batches:
-        parts.append(_problem(examples, items, own, candidates, model, is_exact))
+        parts.append(_problem(examples, items, own, candidates, config.best, model, is_exact))
         users += examples.inputs.num_users
         if users >= config.users:
             break
@@ -177,6 +177,7 @@ def _problem(
     items: ItemFeatures,
     own: OwnFeatures,
     candidates: Candidates,
+    best: int,
     model: Ranker | None,
     is_exact: bool,
 ) -> _Problem:
@@ -187,15 +188,15 @@ def _problem(
     question_P = np.repeat(np.arange(size_q), targets.positives.lengths.cpu().numpy())
     is_candidate_P = (item_P >= 1) & (item_P <= size_v)
     item_P, question_P = item_P[is_candidate_P], question_P[is_candidate_P]
-    draws = candidates.everything(size_q) if is_exact else _draws(examples, own, candidates)
+    scorer = None if model is None else model.scorer(examples)
+    draws = candidates.everything(size_q) if is_exact else _draws(examples, own, candidates, scorer, best)
     is_hit_D = np.isin(draws.question_D * (size_v + 1) + draws.item_D, question_P * (size_v + 1) + item_P)
     question_D, item_D = draws.question_D[~is_hit_D], draws.item_D[~is_hit_D]
     both = np.concatenate([question_P, question_D]), np.concatenate([item_P, item_D])
     features = pair_features(items, own, examples, *both)
     scores = np.zeros(len(both[0]), np.float32)
-    if model is not None:
+    if scorer is not None:
         question, item = (torch.from_numpy(values.astype(np.int64)) for values in both)
-        scorer = model.scorer(examples)
         scores = scorer.pairs(question.to(scorer.device), item.to(scorer.device)).float().cpu().numpy()
     joined = torch.from_numpy(np.concatenate([features, scores[:, None]], axis=1))
     questions_U = np.bincount(targets.user_Q.cpu().numpy())
@@ -212,7 +213,11 @@ def _problem(
     )
 
 
-def _draws(examples: Examples, own: OwnFeatures, candidates: Candidates) -> Draws:
-    cells, _ = own.cells(examples)
+def _draws(examples: Examples, own: OwnFeatures, candidates: Candidates, scorer: Scorer | None, best: int) -> Draws:
+    key_C = own.cells(examples)[0].key_C
     time_ms_Q: npt.NDArray[np.int64] = examples.targets.time_ms_Q.cpu().numpy()
-    return candidates.draw(time_ms_Q, cells.key_C // cells.num_columns, cells.key_C % cells.num_columns + 1)
+    size_v = own.num_candidates
+    if scorer is not None and best:
+        items_QC = top_k(scorer, min(best, size_v)).items_QC.numpy()
+        key_C = np.union1d(key_C, (np.arange(len(items_QC))[:, None] * size_v + items_QC - 1).ravel())
+    return candidates.draw(time_ms_Q, key_C // size_v, key_C % size_v + 1)

@@ -46,6 +46,8 @@ class PriorConfig(Config):
     """Candidates a question drawn alike from the catalogue."""
     recent: int = Field(default=256, ge=0)
     """Candidates a question drawn from the newest `window` events before it."""
+    best: int = Field(default=128, ge=0)
+    """Candidates a question that the model scores best."""
     window: int = Field(default=2000, ge=1)
     """Events that `recent` draws from."""
     penalty: float = Field(default=1e-3, ge=0)

@@ -5,9 +5,10 @@ that the sum is right on average whatever it is drawn from, and steady if the li
 
     uniform    from the whole catalogue, with replacement         expected U / V
     recent     items of the newest events before the question     expected R * share of the window
-    own        every item of the user's history, once             expected 1
+    sure       the user's own items and the model's best, once    expected 1
 
-An item may come from several sources; what is expected of it is their sum.
+An item may come from several sources; what is expected of it is their sum. The model's best are there for sure since
+the logarithm of an estimated sum is too low on average, the more so the fewer terms carry it.
 
 Letters: Q questions, V candidates, D draws of all questions.
 """
@@ -21,9 +22,6 @@ import numpy.typing as npt
 
 from sessionrec.dynamics import ItemEvents
 from sessionrec.jagged import IntArray, row_of_element
-
-MOST_OWN = 256
-"""Own items a question; of more, those that the user's cells begin with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,22 +60,19 @@ class Candidates:
         # Of equal times the places need not ascend within an item.
         self._key_N = np.sort(column_N * self._stride + place_N)
 
-    def draw(self, time_ms_Q: IntArray, own_question: IntArray, own_item: IntArray) -> Draws:
+    def draw(self, time_ms_Q: IntArray, sure_question: IntArray, sure_item: IntArray) -> Draws:
         """Candidates of some questions.
 
         Args:
             time_ms_Q: [Q] when they are asked.
-            own_question: Questions of the users' own items, ascending.
-            own_item: The items, each once a question.
+            sure_question: Questions of the items that are drawn for sure.
+            sure_item: The items, each once a question.
         """
         size_q, size_v = len(time_ms_Q), self._num_candidates
         end_Q = np.searchsorted(self._time_ms_T, time_ms_Q, "left")
         size_Q = np.minimum(end_Q, self._window)
-        first = np.searchsorted(own_question, own_question, "left")
-        is_kept = np.arange(len(own_question)) - first < MOST_OWN
-        own_question, own_item = own_question[is_kept], own_item[is_kept]
-        questions = [np.repeat(np.arange(size_q), self._uniform), own_question]
-        items = [self._generator.integers(1, size_v + 1, size_q * self._uniform), own_item]
+        questions = [np.repeat(np.arange(size_q), self._uniform), sure_question]
+        items = [self._generator.integers(1, size_v + 1, size_q * self._uniform), sure_item]
         asks = np.repeat(np.flatnonzero(size_Q > 0), self._recent)
         if len(asks):
             back = (self._generator.random(len(asks)) * size_Q[asks]).astype(np.int64)
@@ -87,8 +82,7 @@ class Candidates:
         order = np.argsort(question_D, kind="stable")
         question_D, item_D = question_D[order], item_D[order]
         expected_D = np.full(len(item_D), self._uniform / size_v)
-        is_own = np.isin(question_D * (size_v + 1) + item_D, own_question * (size_v + 1) + own_item)
-        expected_D += is_own
+        expected_D += np.isin(question_D * (size_v + 1) + item_D, sure_question * (size_v + 1) + sure_item)
         begin, end = (end_Q - size_Q)[question_D], end_Q[question_D]
         in_window_D = self._before(item_D - 1, end) - self._before(item_D - 1, begin)
         expected_D += self._recent * in_window_D / np.maximum(size_Q[question_D], 1)

@@ -1,0 +1,190 @@
+"""Weights that made the answers are found again, whichever candidates they are fitted against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sessionrec.batch import Examples
+from sessionrec.dynamics import ItemEvents
+from sessionrec.jagged import Jagged
+from sessionrec.prior import Fitted, ItemFeatures, Known, OwnFeatures, PriorConfig, calibrate
+from sessionrec.prior.draws import Candidates
+from sessionrec.prior.prior import columns_of, pair_features
+from sessionrec.scoring import DotScorer, Scorer
+from tests.baselines.plain import S, Users, examples_of
+
+ITEMS, QUESTIONS, START, END = 60, 2500, 1000, 40_000
+CONFIG = PriorConfig(
+    acted_half_lives_s=(600.0, 3600.0),
+    shown_half_lives_s=(),
+    has_rate=False,
+    has_age=False,
+    session_decays=(1.0,),
+    own_half_lives_s=(),
+    has_passed=False,
+    has_attributes=False,
+    uniform=24,
+    recent=24,
+    best=12,
+    window=300,
+    penalty=0.0,
+)
+TRUE = {"acted 10 min": 0.5, "acted 1 h": 0.0, "own acted 1 a session": 0.25, "model": 1.5}
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A model whose scores are given."""
+
+    scores_QV: torch.Tensor
+
+    def scorer(self, examples: Examples) -> Scorer:
+        return DotScorer(self.scores_QV[examples.inputs.user_index_B], torch.eye(ITEMS))
+
+
+@dataclass(frozen=True)
+class World:
+    examples: Examples
+    items: ItemFeatures
+    own: OwnFeatures
+    model: Fixed
+
+    def fit(self, config: PriorConfig = CONFIG, *, has_model: bool = True, is_exact: bool = False) -> Fitted:
+        return calibrate(
+            [self.examples],
+            self.items,
+            self.own,
+            config,
+            model=self.model if has_model else None,
+            generator=np.random.default_rng(7),
+            is_exact=is_exact,
+        )
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    """Events come in bursts; each user has a few own items; answers are drawn from the softmax of the true score."""
+    random = np.random.default_rng(3)
+    burst = random.integers(1, ITEMS + 1, 4000)
+    item = np.where(random.random(4000) < 0.5, np.repeat(random.integers(1, ITEMS + 1, 100), 40), burst)
+    time = np.sort(random.integers(START, END, 4000)) * S
+    acted = ItemEvents.of(item, time, ITEMS)
+    features = ItemFeatures(Known(acted=acted, shown=None), CONFIG, span_s=1e9)
+    own = OwnFeatures(CONFIG, np.zeros((ITEMS, 0), np.int32), (), has_passed=False)
+    users: Users = [
+        [(START + 10 * n, [(int(of), 1)]) for n, of in enumerate(random.integers(1, ITEMS + 1, 4))]
+        for _ in range(QUESTIONS)
+    ]
+    asked = [(user, 4, int(random.integers(START + 3600, END))) for user in range(QUESTIONS)]
+    examples = examples_of(users, asked)
+    model = Fixed(torch.from_numpy(random.normal(size=(QUESTIONS, ITEMS)).astype(np.float32)))
+    question, column = np.indices((QUESTIONS, ITEMS)).reshape(2, -1)
+    values = pair_features(features, own, examples, question, column + 1)
+    names = columns_of(features, own)
+    scores = (values @ np.array([TRUE[name] for name in names])).reshape(QUESTIONS, ITEMS)
+    scores = scores + TRUE["model"] * model.scores_QV.numpy()
+    answers = np.argmax(scores + random.gumbel(size=scores.shape), axis=1) + 1
+    positives = Jagged(values=torch.from_numpy(answers), offsets=torch.arange(QUESTIONS + 1))
+    targets = replace(examples.targets, positives=positives)
+    return World(Examples(examples.inputs, targets), features, own, model)
+
+
+def found(fitted: Fitted) -> dict[str, float]:
+    return {**fitted.prior.weights, "model": fitted.prior.scale}
+
+
+@pytest.mark.parametrize("is_exact", [True, False])
+def test_the_weights_that_made_the_answers_are_found(world: World, is_exact: bool) -> None:
+    fitted = world.fit(is_exact=is_exact)
+    weights = found(fitted)
+    assert weights == {name: pytest.approx(value, abs=0.12) for name, value in TRUE.items()}
+    assert fitted.num_questions == QUESTIONS
+    assert fitted.loss < fitted.loss_without - 0.05
+
+
+def test_other_candidates_lead_to_the_same_weights(world: World) -> None:
+    """Whatever is drawn, the softmax that is estimated is that of the catalogue: logQ takes the draws out of it."""
+    exact = found(world.fit(is_exact=True))
+    for more in ({"recent": 0}, {"uniform": 4, "recent": 60, "window": 2000}, {"best": 30}):
+        sampled = found(world.fit(CONFIG.model_copy(update=more)))
+        assert sampled == {name: pytest.approx(value, abs=0.15) for name, value in exact.items()}
+
+
+def test_a_prior_alone_has_no_scale(world: World) -> None:
+    fitted = world.fit(has_model=False)
+    assert fitted.prior.scale == 0
+    assert fitted.contribution["model"] == 0
+    # Scores that nobody can see make the answers look more random, so the weights are less, but of the same sign.
+    assert 0.1 < fitted.prior.weights["acted 10 min"] < TRUE["acted 10 min"]
+    assert abs(fitted.prior.weights["acted 1 h"]) < 0.1
+
+
+def test_a_penalty_draws_weights_to_zero(world: World) -> None:
+    weights = [found(world.fit(CONFIG.model_copy(update={"penalty": penalty}))) for penalty in (0.0, 0.1, 10.0)]
+    sizes = [sum(value**2 for value in one.values()) for one in weights]
+    assert sizes[0] > sizes[1] > sizes[2]
+    assert sizes[2] < 0.01
+
+
+def test_the_same_draws_give_the_same_weights(world: World) -> None:
+    assert world.fit() == world.fit()
+
+
+def test_only_so_many_users_are_looked_at(world: World) -> None:
+    fitted = calibrate(
+        iter([world.examples, world.examples, world.examples]),
+        world.items,
+        world.own,
+        CONFIG.model_copy(update={"users": QUESTIONS + 1, "uniform": 2, "recent": 2}),
+        generator=np.random.default_rng(7),
+    )
+    assert fitted.num_questions == 2 * QUESTIONS
+
+
+def test_without_an_answer_there_is_nothing_to_fit(world: World) -> None:
+    inputs, targets = world.examples
+    none = Jagged(values=torch.full((QUESTIONS,), ITEMS + 1), offsets=torch.arange(QUESTIONS + 1))
+    with pytest.raises(ValueError, match="no question asks for a candidate"):
+        calibrate(
+            [Examples(inputs, replace(targets, positives=none))],
+            world.items,
+            world.own,
+            CONFIG,
+            generator=np.random.default_rng(7),
+        )
+
+
+def draw(acted: ItemEvents, times: Any, sure: list[tuple[int, int]], seed: int = 0, **more: int) -> Any:
+    settings = {"uniform": 3, "recent": 5, "window": 4} | more
+    candidates = Candidates(acted, generator=np.random.default_rng(seed), **settings)
+    question, item = (np.array([pair[column] for pair in sure], np.int64) for column in (0, 1))
+    return candidates.draw(np.array(times), question, item)
+
+
+def test_candidates_are_drawn_as_often_as_is_said() -> None:
+    """The newest four events before the questions are of the items 2, 2, 4 and 1; 1 and 5 are there for sure."""
+    acted = ItemEvents.of(np.array([3, 3, 1, 2, 4, 2, 5]), np.array([1, 2, 3, 4, 5, 6, 7]) * S, 5)
+    size = 20_000
+    draws = draw(acted, [7 * S] * size, [(question, item) for question in range(size) for item in (1, 5)])
+    often = np.bincount(draws.item_D, minlength=6)[1:] / size
+    wanted = np.full(5, 3 / 5) + np.array([5 / 4, 10 / 4, 0, 5 / 4, 0]) + np.array([1, 0, 0, 0, 1])
+    np.testing.assert_allclose(often, wanted, atol=0.05)
+    for item, want in enumerate(wanted, 1):
+        np.testing.assert_allclose(draws.log_expected_D[draws.item_D == item], np.log(want), atol=1e-6)
+    assert (np.diff(draws.question_D) >= 0).all()
+
+
+def test_what_is_fresh_is_strictly_before_the_question() -> None:
+    acted = ItemEvents.of(np.array([1, 2, 3]), np.array([10, 20, 30]) * S, 3)
+    many = {"uniform": 1, "recent": 500}
+    first, second, third, none = (set(draw(acted, [time * S], [], **many).item_D[1:]) for time in (20, 21, 31, 10))
+    assert first == {1}
+    assert second == {1, 2}
+    assert third == {1, 2, 3}
+    assert len(none) == 0
+    assert len(draw(acted, [10 * S], []).item_D) == 3, "nothing is fresh before the first event: only the uniform ones"

@@ -1,0 +1,272 @@
+"""Features of items and of users against loops, and scores that are made of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+
+from sessionrec.baselines.recency import RecencyPopularity
+from sessionrec.baselines.repeat import Repeat
+from sessionrec.batch import Examples
+from sessionrec.dynamics import ItemEvents
+from sessionrec.prior import ItemFeatures, Known, OwnFeatures, Prior, PriorConfig, PriorRanker
+from sessionrec.prior.prior import ATTRIBUTE, columns_of, pair_features
+from sessionrec.scoring import Block, DotScorer, Ranker, Scorer
+from tests.baselines.plain import ITEMS, Question, S, Users, all_questions, drawn_users, examples_of
+
+CONFIG = PriorConfig(
+    acted_half_lives_s=(2.0, 7.0),
+    shown_half_lives_s=(3.0, 7.0),
+    session_decays=(0.5, 1.0),
+    own_half_lives_s=(4.0,),
+    lowest=-5.0,
+    own_lowest=-3.0,
+)
+CODES = np.array([[1, 0], [1, 2], [2, 2], [0, 1], [2, 1], [3, 0]], np.int32)
+ATTRIBUTES = ("brand", "shop")
+START = 1000
+"""Seconds before the first session; 1970 is no time of an event."""
+
+worlds = drawn_users().map(lambda users: [[(at + START, visit) for at, visit in user] for user in users])
+
+
+def asked(users: Users) -> list[Question]:
+    return [(user, before, time + START) for user, before, time in all_questions(users)]
+
+
+def events(users: Users, *, acted: bool) -> list[tuple[int, int]]:
+    """(item, time in seconds)."""
+    return [
+        (item, at + place)
+        for user in users
+        for at, visit in user
+        for place, (item, action) in enumerate(visit)
+        if 1 <= item <= ITEMS and (action & 1 or not acted)
+    ]
+
+
+def known(users: Users) -> Known:
+    sides = []
+    for acted in (True, False):
+        pairs = np.array(events(users, acted=acted), np.int64).reshape(-1, 2)
+        sides.append(ItemEvents.of(pairs[:, 0], pairs[:, 1] * S, ITEMS))
+    return Known(acted=sides[0], shown=sides[1])
+
+
+def item_features(users: Users, config: PriorConfig = CONFIG) -> ItemFeatures:
+    return ItemFeatures(known(users), config, span_s=1e9, rate=0.5)
+
+
+def own_features(config: PriorConfig = CONFIG) -> OwnFeatures:
+    return OwnFeatures(config, CODES, ATTRIBUTES, has_passed=True)
+
+
+def faded(pairs: list[tuple[int, int]], item: int, time: int, half_life: float) -> float:
+    return sum(2 ** (-(time - at) / half_life) for of, at in pairs if of == item and at < time)
+
+
+def raised(count: float, lowest: float) -> float:
+    return max(math.log2(count), lowest) - lowest if count else 0.0
+
+
+def plain_items(users: Users, item: int, time: int) -> list[float]:
+    acted, shown = events(users, acted=True), events(users, acted=False)
+    values = [raised(faded(acted, item, time, half_life), -5) for half_life in (2.0, 7.0)]
+    values += [raised(faded(shown, item, time, half_life), -5) for half_life in (3.0, 7.0)]
+    values.append(math.log2((faded(acted, item, time, 7.0) / 0.5 + 10) / (faded(shown, item, time, 7.0) + 10)))
+    firsts = [at for of, at in shown if of == item]
+    is_known = bool(firsts) and min(firsts) < time
+    return [*values, math.log2(1 + (time - min(firsts)) / 60) if is_known else 0.0]
+
+
+def plain_own(users: Users, question: Question, item: int) -> list[float]:
+    user, before, time = question
+    visits = users[user][:before]
+    values = []
+    for wanted in (1, 0):
+        own = [
+            (before - 1 - number, at + place)
+            for number, (at, visit) in enumerate(visits)
+            for place, (of, action) in enumerate(visit)
+            if of == item and (action & 1) == wanted
+        ]
+        values += [raised(sum(decay**ago for ago, _ in own), -3) for decay in (0.5, 1.0)]
+        values.append(raised(sum(2 ** (-max(time - at, 0) / 4) for _, at in own), -3))
+    for column in range(len(ATTRIBUTES)):
+        code = CODES[item - 1, column]
+        count = sum(
+            0.9 ** (before - 1 - number)
+            for number, (_, visit) in enumerate(visits)
+            for of, action in visit
+            if action & 1 and 1 <= of <= ITEMS and CODES[of - 1, column] == code and code
+        )
+        values.append(raised(count, -4))
+    return values
+
+
+def grid(size: int) -> tuple[Any, Any]:
+    question, column = np.indices((size, ITEMS)).reshape(2, -1)
+    return question, column + 1
+
+
+def filled(scorer: Scorer, start: int = 0, stop: int | None = None) -> torch.Tensor:
+    stop = scorer.num_questions if stop is None else stop
+    block = Block(torch.empty((stop - start) * ITEMS), stop - start, ITEMS)
+    scorer.fill(slice(start, stop), block)
+    return block.whole()
+
+
+def test_names_say_what_a_weight_does() -> None:
+    names = columns_of(item_features([[]]), own_features())
+    assert names == (
+        "acted 2 s", "acted 7 s", "shown 3 s", "shown 7 s", "click rate", "age",
+        "own acted 0.5 a session", "own acted 1 a session", "own acted 4 s",
+        "own passed 0.5 a session", "own passed 1 a session", "own passed 4 s",
+        "own attribute brand", "own attribute shop",
+    )  # fmt: skip
+
+
+@given(worlds)
+def test_features_of_pairs_are_those_of_loops(users: Users) -> None:
+    questions = asked(users)
+    question, item = grid(len(questions))
+    found = pair_features(item_features(users), own_features(), examples_of(users, questions), question, item)
+    wanted = [
+        plain_items(users, of, questions[at][2]) + plain_own(users, questions[at], of)
+        for at, of in zip(question.tolist(), item.tolist(), strict=True)
+    ]
+    np.testing.assert_allclose(found, np.array(wanted).reshape(found.shape), atol=2e-5)
+
+
+@given(worlds)
+def test_a_sweep_has_the_features_of_single_items(users: Users) -> None:
+    features, times = item_features(users), np.array([time * S for *_, time in asked(users)])
+    for place, found in features.sweep(times):
+        wanted = features.at(np.full(ITEMS, times[place]), np.arange(1, ITEMS + 1))
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+class Model:
+    """Any model: queries by question."""
+
+    def __init__(self, seed: int) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+        self._items = torch.randn(ITEMS, 3, generator=self._generator)
+
+    def scorer(self, examples: Examples) -> Scorer:
+        return DotScorer(torch.randn(examples.targets.num_questions, 3, generator=self._generator), self._items)
+
+
+@given(worlds, st.integers(0, 10**6), st.sampled_from([0.0, 0.7]), st.booleans())
+def test_scores_are_the_sum_of_weighed_features(users: Users, seed: int, scale: float, has_model: bool) -> None:
+    random = np.random.default_rng(seed)
+    items, own, questions = item_features(users), own_features(), asked(users)
+    names = columns_of(items, own)
+    weights = dict(zip(names, random.normal(size=len(names)).tolist(), strict=True))
+    examples = examples_of(users, questions)
+    model: Ranker | None = Model(seed) if has_model else None
+    scorer = PriorRanker(Prior(weights=weights, scale=scale), items, own, model).scorer(examples)
+    question, item = grid(len(questions))
+    wanted = pair_features(items, own, examples, question, item) @ np.array(list(weights.values()), np.float32)
+    wanted = wanted.reshape(-1, ITEMS)
+    if has_model and scale:
+        wanted += np.float32(scale) * filled(Model(seed).scorer(examples)).numpy()
+    whole = filled(scorer)
+    np.testing.assert_allclose(whole, wanted, atol=2e-4)
+    parts = [filled(scorer, at, at + 1) for at in range(len(questions))]
+    torch.testing.assert_close(torch.cat(parts), whole, atol=1e-5, rtol=0)
+    pairs = scorer.pairs(torch.from_numpy(question), torch.from_numpy(item))
+    np.testing.assert_allclose(pairs, wanted.ravel(), atol=2e-4)
+
+
+@given(worlds)
+def test_nothing_at_the_question_s_time_or_later_is_known(users: Users) -> None:
+    """Each question is asked of a world that ends before it, and of one that goes on otherwise; both answer alike."""
+    names = columns_of(item_features(users), own_features())
+    prior = Prior(weights=dict.fromkeys(names, 1.0))
+    for question in asked(users):
+        user, before, time = question
+        answers = []
+        for later in (0, 17, None):
+            world = [
+                [
+                    (at + (later or 0) if at >= time else at, visit)
+                    for at, visit in visits
+                    if at + len(visit) <= time or (at >= time and later is not None)
+                ]
+                for visits in users
+            ]
+            # What overlaps the question is not there at all: half a session is not what this is about.
+            own = users[user][:before]
+            examples = examples_of([own], [(0, before, time)])
+            ranker = PriorRanker(prior, item_features(world), own_features())
+            answers.append(filled(ranker.scorer(examples)))
+        assert torch.equal(answers[0], answers[1])
+        assert torch.equal(answers[0], answers[2])
+
+
+def places(scores: torch.Tensor) -> list[list[int]]:
+    """Rank of every item, equals sharing one."""
+    return [[int((row > score).sum()) for score in row] for row in scores]
+
+
+@given(worlds)
+def test_recency_popularity_is_one_weight(users: Users) -> None:
+    config = CONFIG.model_copy(update={"lowest": -60.0})
+    examples = examples_of(users, asked(users))
+    ranker = PriorRanker(Prior(weights={"acted 7 s": 1.0}), item_features(users, config), own_features(config))
+    floor = filled(RecencyPopularity(known(users).acted, half_life_s=7.0).scorer(examples))
+    ours = filled(ranker.scorer(examples))
+    for mine, theirs in zip(ours.double(), floor.double(), strict=True):
+        # Orders agree wherever the floor tells two items apart by more than rounding.
+        gaps = theirs[:, None] - theirs[None]
+        assert (((mine[:, None] - mine[None]) > 0) | (gaps < 1e-3))[gaps > 0].all()
+        assert ((mine[:, None] - mine[None]).abs() < 1e-4)[gaps.abs() < 1e-6].all()
+
+
+@given(worlds, st.sampled_from([0.5, 1.0]))
+def test_repeat_is_two_weights(users: Users, decay: float) -> None:
+    config = CONFIG.model_copy(update={"lowest": -60.0, "own_lowest": -60.0, "acted_half_lives_s": (1e12,)})
+    examples = examples_of(users, asked(users))
+    # The user's own items above all others, then by how often; far below, what all have, which parts equals.
+    weights = {f"own acted {decay:g} a session": 1.0, "acted 1.15741e+07 d": 1e-4}
+    features = ItemFeatures(known(users), config, span_s=1e15, rate=0.5)
+    ranker = PriorRanker(Prior(weights=weights), features, own_features(config))
+    # The floor counts events before the part, the prior those before the question: here all are before.
+    late = replace_times(examples, 10**6)
+    floor = Repeat(known(users).acted.count_V, decay=decay)
+    assert places(filled(ranker.scorer(late)).double().mul(1e7).round()) == places(filled(floor.scorer(late)))
+
+
+def replace_times(examples: Examples, seconds: int) -> Examples:
+    targets = replace(examples.targets, time_ms_Q=torch.full_like(examples.targets.time_ms_Q, seconds * S))
+    return Examples(examples.inputs, targets)
+
+
+def test_half_lives_beyond_the_log_are_left_out() -> None:
+    users: Users = [[(START, [(1, 1)]), (START + 10, [(2, 1)])]]
+    names = ItemFeatures(known(users), CONFIG).names
+    assert names == ("acted 2 s", "shown 3 s", "age")
+    assert ItemFeatures(known([[]]), CONFIG).names == ("acted 2 s", "shown 3 s", "age")
+
+
+def test_without_exposures_nothing_is_passed_over() -> None:
+    own = OwnFeatures(CONFIG, CODES, ATTRIBUTES, has_passed=False)
+    assert not any("passed" in name for name in own.names)
+    users: Users = [[(START, [(1, 0), (2, 1)])]]
+    cells, _ = own.cells(examples_of(users, [(0, 1, START + 50)]))
+    assert (cells.key_C + 1).tolist() == [2]
+    items = ItemFeatures(Known(acted=known(users).acted, shown=None), CONFIG, span_s=1e9)
+    assert items.names == ("acted 2 s", "acted 7 s", "age")
+
+
+def test_a_weight_of_no_feature_is_refused() -> None:
+    with pytest.raises(ValueError, match="no feature 'acted 9 s'; there are "):
+        PriorRanker(Prior(weights={"acted 9 s": 1.0, ATTRIBUTE + "shop": 1.0}), item_features([[]]), own_features())
