@@ -14,7 +14,7 @@ from sessionrec.dynamics import ItemEvents
 from sessionrec.jagged import Jagged
 from sessionrec.prior import Fitted, ItemFeatures, Known, OwnFeatures, PriorConfig, calibrate
 from sessionrec.prior.draws import Candidates
-from sessionrec.prior.prior import columns_of, pair_features
+from sessionrec.prior.features import Features, names_of
 from sessionrec.scoring import DotScorer, Scorer
 from tests.baselines.plain import S, Users, examples_of
 
@@ -32,6 +32,7 @@ CONFIG = PriorConfig(
     recent=24,
     best=12,
     window=300,
+    hidden=0,
     penalty=0.0,
 )
 TRUE = {"acted 10 min": 0.5, "acted 1 h": 0.0, "own acted 1 a session": 0.25, "model": 1.5}
@@ -84,8 +85,8 @@ def world() -> World:
     examples = examples_of(users, asked)
     model = Fixed(torch.from_numpy(random.normal(size=(QUESTIONS, ITEMS)).astype(np.float32)))
     question, column = np.indices((QUESTIONS, ITEMS)).reshape(2, -1)
-    values = pair_features(features, own, examples, question, column + 1)
-    names = columns_of(features, own)
+    values = Features(features, own, examples).pairs(question, column + 1)
+    names = names_of(features, own)
     scores = (values @ np.array([TRUE[name] for name in names])).reshape(QUESTIONS, ITEMS)
     scores = scores + TRUE["model"] * model.scores_QV.numpy()
     answers = np.argmax(scores + random.gumbel(size=scores.shape), axis=1) + 1

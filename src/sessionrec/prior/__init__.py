@@ -1,9 +1,9 @@
 """What is fresh now and what a user repeats, beside a model's score.
 
-A dot product of fixed vectors knows neither. The prior is a small linear function of what is known strictly before a
+A dot product of fixed vectors knows neither. The prior is a small function of what is known strictly before a
 question: faded counts of an item's events at several half-lives, its click rate and age (`items`), and the user's own
-events with it and with its attributes (`own`). Its weights, and the model's, are fitted in one convex problem to
-questions that the model has not learnt from (`calibrate`); `PriorRanker` answers like any model.
+events with it and with its attributes (`own`). Its weights, and the model's, are fitted beside each other to questions
+that the model has not learnt from (`calibrate`); `PriorRanker` answers like any model.
 """
 
 from sessionrec.prior.calibrate import Fitted, calibrate

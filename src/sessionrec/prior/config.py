@@ -50,5 +50,7 @@ class PriorConfig(Config):
     """Candidates a question that the model scores best."""
     window: int = Field(default=2000, ge=1)
     """Events that `recent` draws from."""
+    hidden: int = Field(default=16, ge=0)
+    """Units of the hidden layer, which is left out where it does not measure better; 0 = a linear prior."""
     penalty: float = Field(default=1e-3, ge=0)
     """Of the squares of the weights, each as if its feature had a standard deviation of 1."""

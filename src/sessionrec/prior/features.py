@@ -1,0 +1,69 @@
+"""All features of a batch's questions: of items, of the user's own events with them, and with their attributes.
+
+Letters: Q questions, V candidates, P pairs, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from sessionrec.batch import Examples
+from sessionrec.jagged import IntArray
+from sessionrec.prior.items import ItemFeatures
+from sessionrec.prior.own import OwnFeatures
+
+Floats = npt.NDArray[np.float32]
+
+
+def names_of(items: ItemFeatures, own: OwnFeatures) -> tuple[str, ...]:
+    """[F] what each column says."""
+    return (*items.names, *own.names, *(f"own {name}" for name in own.attributes))
+
+
+class Features:
+    """Features of questions and candidates; what users' histories say is found once.
+
+    Args:
+        items: Of items.
+        own: Of users and items.
+        examples: The questions.
+    """
+
+    def __init__(self, items: ItemFeatures, own: OwnFeatures, examples: Examples) -> None:
+        self._items, self._own = items, own
+        self._time_ms_Q = examples.targets.time_ms_Q.cpu().numpy()
+        self.cells, self._attributes = own.cells(examples)
+
+    @property
+    def num_questions(self) -> int:
+        """Q."""
+        return len(self._time_ms_Q)
+
+    def pairs(self, question_P: IntArray, item_P: IntArray) -> Floats:
+        """[P, F] of some questions with one candidate (1..V) each."""
+        parts = [self._items.at(self._time_ms_Q[question_P], item_P), self.cells.at(question_P, item_P - 1)]
+        for place, cells in enumerate(self._attributes):
+            parts.append(cells.at(question_P, self._own.codes(place)[item_P - 1]))
+        return np.concatenate(parts, axis=1)
+
+    def rows(self, questions: slice) -> Iterator[tuple[int, Floats]]:
+        """Each question's place among some, and [V, F] of all candidates; in the order of time. The array is used again
+        for the next question."""
+        start, stop, _ = questions.indices(self.num_questions)
+        first, last = len(self._items.names), len(self._items.names) + len(self._own.names)
+        found_VF = np.zeros((self._own.num_candidates, last + len(self._attributes)), np.float32)
+        columns = np.zeros(0, np.int64)
+        for place, items_VF in self._items.sweep(self._time_ms_Q[start:stop]):
+            found_VF[:, :first] = items_VF
+            found_VF[columns, first:last] = 0
+            _, columns, values = self.cells.rows(start + place, start + place + 1)
+            found_VF[columns, first:last] = values
+            for number, cells in enumerate(self._attributes):
+                _, codes, values = cells.rows(start + place, start + place + 1)
+                table = np.zeros(cells.num_columns, np.float32)
+                table[codes] = values[:, 0]
+                found_VF[:, last + number] = table[self._own.codes(number)]
+            yield place, found_VF

@@ -1,0 +1,184 @@
+"""What the weights of a prior are fitted to: features of positives and of candidates, and the loss over them.
+
+Letters: Q questions, P positives, D draws, X features, the last of them the model's score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sessionrec.batch import Examples
+from sessionrec.jagged import take_rows
+from sessionrec.prior.config import PriorConfig
+from sessionrec.prior.draws import Candidates
+from sessionrec.prior.features import Features
+from sessionrec.prior.items import ItemFeatures
+from sessionrec.prior.own import OwnFeatures
+from sessionrec.scoring import Ranker, Scorer, top_k
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Some questions."""
+
+    positive_PX: Tensor
+    """Of positives, by question."""
+    draw_DX: Tensor
+    """Of candidates, by question; no positive of the question among them."""
+    log_expected_D: Tensor
+    """[D] log of how often a candidate was expected to be drawn."""
+    question_P: Tensor
+    """[P] ascending."""
+    question_D: Tensor
+    """[D] ascending."""
+    weight_P: Tensor
+    """[P] of each pair: users alike, of a user its questions alike, of a question its positives alike; sums to 1."""
+    num_questions: int
+    """Q."""
+
+    def loss(self, score: Callable[[Tensor], Tensor]) -> Tensor:
+        """Weighted mean over the pairs of `log(e^{s_v} + sum_d e^{s_d} / expected_d) - s_v`.
+
+        Args:
+            score: From [N, X] features to [N].
+        """
+        score_D = score(self.draw_DX) - self.log_expected_D
+        top_Q = torch.full((self.num_questions,), -torch.inf).scatter_reduce(
+            0, self.question_D, score_D.detach(), "amax"
+        )
+        top_Q = torch.where(torch.isinf(top_Q), 0.0, top_Q)
+        sums_Q = torch.zeros(self.num_questions).index_add(0, self.question_D, (score_D - top_Q[self.question_D]).exp())
+        lse_Q = sums_Q.clamp_min(1e-30).log() + top_Q
+        return (torch.nn.functional.softplus(lse_Q[self.question_P] - score(self.positive_PX)) * self.weight_P).sum()
+
+    def some(self, questions: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Problem:
+        """The problem of some questions, ascending."""
+        parts = {}
+        for name, question in (("P", self.question_P.numpy()), ("D", self.question_D.numpy())):
+            offsets = np.searchsorted(question, np.arange(self.num_questions + 1))
+            places, cuts = take_rows(offsets, questions)
+            parts[name] = (
+                torch.from_numpy(places),
+                torch.from_numpy(np.repeat(np.arange(len(questions)), np.diff(cuts))),
+            )
+        weight_P = self.weight_P[parts["P"][0]]
+        return Problem(
+            positive_PX=self.positive_PX[parts["P"][0]],
+            draw_DX=self.draw_DX[parts["D"][0]],
+            log_expected_D=self.log_expected_D[parts["D"][0]],
+            question_P=parts["P"][1],
+            question_D=parts["D"][1],
+            weight_P=weight_P / weight_P.sum().clamp_min(1e-30),
+            num_questions=len(questions),
+        )
+
+    @staticmethod
+    def join(parts: Sequence[Problem]) -> Problem:
+        """One after the other, users alike over all of them."""
+        starts = np.cumsum([0, *(part.num_questions for part in parts)]).tolist()
+        weight_P = torch.cat([part.weight_P for part in parts])
+        return Problem(
+            positive_PX=torch.cat([part.positive_PX for part in parts]),
+            draw_DX=torch.cat([part.draw_DX for part in parts]),
+            log_expected_D=torch.cat([part.log_expected_D for part in parts]),
+            question_P=torch.cat([part.question_P + at for part, at in zip(parts, starts, strict=False)]),
+            question_D=torch.cat([part.question_D + at for part, at in zip(parts, starts, strict=False)]),
+            weight_P=weight_P / weight_P.sum().clamp_min(1e-30),
+            num_questions=starts[-1],
+        )
+
+
+def collect(
+    batches: Iterable[Examples],
+    items: ItemFeatures,
+    own: OwnFeatures,
+    config: PriorConfig,
+    model: Ranker | None,
+    generator: np.random.Generator,
+    *,
+    is_exact: bool,
+) -> Problem:
+    """The problem of the first users.
+
+    Raises:
+        ValueError: There is no question with a candidate among its positives.
+    """
+    candidates = Candidates(
+        items.known.acted,
+        uniform=config.uniform,
+        recent=config.recent,
+        window=config.window,
+        generator=generator,
+    )
+    parts: list[Problem] = []
+    users = 0
+    for examples in batches:
+        parts.append(_of_batch(examples, items, own, config, candidates, model, is_exact))
+        users += examples.inputs.num_users
+        if users >= config.users:
+            break
+    if not any(len(part.weight_P) for part in parts):
+        raise ValueError("no question asks for a candidate, so there is nothing to fit; look at the split")
+    return Problem.join(parts)
+
+
+def _of_batch(
+    examples: Examples,
+    items: ItemFeatures,
+    own: OwnFeatures,
+    config: PriorConfig,
+    candidates: Candidates,
+    model: Ranker | None,
+    is_exact: bool,
+) -> Problem:
+    targets, size_v = examples.targets, own.num_candidates
+    size_q = targets.num_questions
+    features = Features(items, own, examples)
+    scorer = None if model is None else model.scorer(examples)
+    item_P = targets.positives.values.cpu().numpy()
+    question_P = np.repeat(np.arange(size_q), targets.positives.lengths.cpu().numpy())
+    is_candidate_P = (item_P >= 1) & (item_P <= size_v)
+    item_P, question_P = item_P[is_candidate_P], question_P[is_candidate_P]
+    if is_exact:
+        draws = candidates.everything(size_q)
+    else:
+        sure = features.cells.key_C if scorer is None else np.union1d(features.cells.key_C, _best(scorer, config.best))
+        draws = candidates.draw(targets.time_ms_Q.cpu().numpy(), sure // size_v, sure % size_v + 1)
+    is_hit_D = np.isin(draws.question_D * (size_v + 1) + draws.item_D, question_P * (size_v + 1) + item_P)
+    question_D, item_D = draws.question_D[~is_hit_D], draws.item_D[~is_hit_D]
+    question, item = np.concatenate([question_P, question_D]), np.concatenate([item_P, item_D])
+    scores = np.zeros(len(item), np.float32)
+    if scorer is not None:
+        device = scorer.device
+        asked = torch.from_numpy(question).to(device), torch.from_numpy(item.astype(np.int64)).to(device)
+        scores = scorer.pairs(*asked).float().cpu().numpy()
+    joined_PX = torch.from_numpy(np.concatenate([features.pairs(question, item), scores[:, None]], axis=1))
+    user_Q = targets.user_Q.cpu().numpy()
+    per_question_Q = 1 / np.bincount(user_Q)[user_Q]
+    weight_P = per_question_Q[question_P] / np.bincount(question_P, minlength=size_q)[question_P]
+    return Problem(
+        positive_PX=joined_PX[: len(item_P)],
+        draw_DX=joined_PX[len(item_P) :],
+        log_expected_D=torch.from_numpy(draws.log_expected_D[~is_hit_D]),
+        question_P=torch.from_numpy(question_P),
+        question_D=torch.from_numpy(question_D),
+        weight_P=torch.from_numpy(weight_P.astype(np.float32)),
+        num_questions=size_q,
+    )
+
+
+def _best(scorer: Scorer, number: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Keys of the model's best candidates, question x V + column."""
+    if not number:
+        return np.zeros(0, np.int64)
+    size_v = scorer.num_candidates
+    items_QC = top_k(scorer, min(number, size_v)).items_QC.numpy()
+    keys: np.ndarray[tuple[int], np.dtype[np.int64]] = (
+        np.arange(len(items_QC))[:, None] * size_v + items_QC - 1
+    ).ravel()
+    return keys
