@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from sessionrec.batch import Examples
 from sessionrec.dynamics import ItemEvents
 from sessionrec.jagged import Jagged
-from sessionrec.prior import Fitted, ItemFeatures, Known, OwnFeatures, PriorConfig, calibrate
+from sessionrec.prior import Fitted, ItemFeatures, Known, OwnFeatures, PriorConfig, PriorRanker, calibrate
 from sessionrec.prior.draws import Candidates
 from sessionrec.prior.features import Features, names_of
 from sessionrec.scoring import DotScorer, Scorer
@@ -69,7 +70,18 @@ class World:
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    """Events come in bursts; each user has a few own items; answers are drawn from the softmax of the true score."""
+    return a_world(lambda scores, _: scores, QUESTIONS)
+
+
+@pytest.fixture(scope="module")
+def bent_world() -> World:
+    """What is neither fresh nor forgotten is left alone: no weight says that."""
+    return a_world(lambda _, features: np.abs(features[..., 0] - 9), 600)
+
+
+def a_world(score: Callable[[Any, Any], Any], size: int) -> World:
+    """Events come in bursts; each user has a few own items; answers are drawn from the softmax of a score, which is
+    made of the true linear scores, [Q, V], and of features, [Q, V, F]."""
     random = np.random.default_rng(3)
     burst = random.integers(1, ITEMS + 1, 4000)
     item = np.where(random.random(4000) < 0.5, np.repeat(random.integers(1, ITEMS + 1, 100), 40), burst)
@@ -78,19 +90,19 @@ def world() -> World:
     features = ItemFeatures(Known(acted=acted, shown=None), CONFIG, span_s=1e9)
     own = OwnFeatures(CONFIG, np.zeros((ITEMS, 0), np.int32), (), has_passed=False)
     users: Users = [
-        [(START + 10 * n, [(int(of), 1)]) for n, of in enumerate(random.integers(1, ITEMS + 1, 4))]
-        for _ in range(QUESTIONS)
+        [(START + 10 * n, [(int(of), 1)]) for n, of in enumerate(random.integers(1, ITEMS + 1, 4))] for _ in range(size)
     ]
-    asked = [(user, 4, int(random.integers(START + 3600, END))) for user in range(QUESTIONS)]
+    asked = [(user, 4, int(random.integers(START + 3600, END))) for user in range(size)]
     examples = examples_of(users, asked)
-    model = Fixed(torch.from_numpy(random.normal(size=(QUESTIONS, ITEMS)).astype(np.float32)))
-    question, column = np.indices((QUESTIONS, ITEMS)).reshape(2, -1)
+    model = Fixed(torch.from_numpy(random.normal(size=(size, ITEMS)).astype(np.float32)))
+    question, column = np.indices((size, ITEMS)).reshape(2, -1)
     values = Features(features, own, examples).pairs(question, column + 1)
     names = names_of(features, own)
-    scores = (values @ np.array([TRUE[name] for name in names])).reshape(QUESTIONS, ITEMS)
+    scores = (values @ np.array([TRUE[name] for name in names])).reshape(size, ITEMS)
     scores = scores + TRUE["model"] * model.scores_QV.numpy()
+    scores = score(scores, values.reshape(size, ITEMS, -1))
     answers = np.argmax(scores + random.gumbel(size=scores.shape), axis=1) + 1
-    positives = Jagged(values=torch.from_numpy(answers), offsets=torch.arange(QUESTIONS + 1))
+    positives = Jagged(values=torch.from_numpy(answers), offsets=torch.arange(size + 1))
     targets = replace(examples.targets, positives=positives)
     return World(Examples(examples.inputs, targets), features, own, model)
 
@@ -116,6 +128,34 @@ def test_other_candidates_lead_to_the_same_weights(world: World) -> None:
         assert sampled == {name: pytest.approx(value, abs=0.15) for name, value in exact.items()}
 
 
+def test_a_hidden_layer_is_kept_where_it_answers_better(bent_world: World) -> None:
+    bent = bent_world.fit(CONFIG.model_copy(update={"hidden": 6}))
+    assert bent.prior.hidden is not None
+    assert bent.loss < bent.loss_linear - 0.1
+    assert bent_world.fit().loss == bent.loss_linear
+
+
+def test_a_hidden_layer_that_answers_nobody_better_is_left_out(world: World) -> None:
+    """Of answers that were drawn at random there is nothing to learn but the questions themselves."""
+    inputs, targets = world.examples
+    drawn = torch.randint(1, ITEMS + 1, (QUESTIONS,), generator=torch.Generator().manual_seed(1))
+    positives = Jagged(values=drawn, offsets=targets.positives.offsets)
+    noise = replace(world, examples=Examples(inputs, replace(targets, positives=positives)))
+    fitted = noise.fit(CONFIG.model_copy(update={"hidden": 6, "uniform": 6, "recent": 2, "best": 2}))
+    assert fitted.prior.hidden is None
+    assert fitted.loss == fitted.loss_linear
+
+
+def test_a_prior_with_a_hidden_layer_answers_as_it_was_fitted(bent_world: World) -> None:
+    """The loss of all questions by the ranker's scores is what calibration told, where nothing is estimated."""
+    fitted = bent_world.fit(CONFIG.model_copy(update={"hidden": 6}), is_exact=True)
+    ranker = PriorRanker(fitted.prior, bent_world.items, bent_world.own, bent_world.model)
+    answers = bent_world.examples.targets.positives.values - 1
+    question, column = torch.from_numpy(np.indices((len(answers), ITEMS)).reshape(2, -1))
+    scores_QV = ranker.scorer(bent_world.examples).pairs(question, column + 1).view(-1, ITEMS)
+    assert float(torch.nn.functional.cross_entropy(scores_QV, answers)) == pytest.approx(fitted.loss, rel=1e-4)
+
+
 def test_a_prior_alone_has_no_scale(world: World) -> None:
     fitted = world.fit(has_model=False)
     assert fitted.prior.scale == 0
@@ -132,8 +172,10 @@ def test_a_penalty_draws_weights_to_zero(world: World) -> None:
     assert sizes[2] < 0.01
 
 
-def test_the_same_draws_give_the_same_weights(world: World) -> None:
+def test_the_same_draws_give_the_same_weights(world: World, bent_world: World) -> None:
     assert world.fit() == world.fit()
+    one, other = (bent_world.fit(CONFIG.model_copy(update={"hidden": 4})) for _ in range(2))
+    assert (one.prior.weights, one.loss) == (other.prior.weights, other.loss)
 
 
 def test_only_so_many_users_are_looked_at(world: World) -> None:

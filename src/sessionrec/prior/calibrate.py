@@ -33,6 +33,8 @@ _MOST_STEPS = 200
 _HELD_OUT = 5
 """One question in so many decides how long the hidden layer learns."""
 _BATCH_QUESTIONS, _LEARNING_RATE, _DECAY, _EPOCHS, _PATIENCE = 64, 5e-3, 1e-2, 30, 4
+_LEAST_STEPS = 24
+"""Of an epoch; of few questions a batch has fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +173,7 @@ def _with_hidden(
     with torch.no_grad():
         best_loss, best, since = float(others.loss(net)), None, 0
     for _ in range(_EPOCHS):
-        steps = max(len(learnt) // _BATCH_QUESTIONS, 1)
+        steps = min(max(len(learnt) // _BATCH_QUESTIONS, _LEAST_STEPS), len(learnt))
         for questions in np.array_split(generator.permutation(learnt), steps):
             loss = problem.some(np.sort(questions)).loss(net)
             optimizer.zero_grad()
