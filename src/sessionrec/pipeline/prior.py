@@ -37,7 +37,10 @@ def own_features(dataset: Dataset, config: PriorConfig) -> OwnFeatures:
 def fit_prior(
     dataset: Dataset, view: View, config: PriorConfig, *, model: Ranker | None = None, seed: int = 1
 ) -> tuple[Fitted, ItemFeatures]:
-    """Fit the weights to validation questions, of what is known before them.
+    """Fit the weights to validation questions.
+
+    They know what the test's questions will: events of the training and validation parts, of all users, strictly before
+    their own time. From the training part alone items would look staler than they do when the weights are used.
 
     Args:
         dataset: The model was trained on.
@@ -49,7 +52,7 @@ def fit_prior(
     Returns:
         The weights, and the features of items that they belong to.
     """
-    items, own = ItemFeatures(known_before(dataset, "validation"), config), own_features(dataset, config)
+    items, own = ItemFeatures(known_before(dataset, "test"), config), own_features(dataset, config)
     loading = Loading(shuffle=False, batch_users=256, batch_events=262_144, prefetch=0)
     questions = Loader(dataset, evaluation_view(view, "validation", "session"), loading, seed=0)
     fitted = calibrate(questions, items, own, config, model=model, generator=stream(seed, "prior"))

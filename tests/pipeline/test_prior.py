@@ -1,0 +1,82 @@
+"""A prior for a model, from a data set to answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sessionrec.data.dataset import Dataset
+from sessionrec.data.loader import Loader
+from sessionrec.data.view import View
+from sessionrec.evaluate import EvalProtocol, evaluate
+from sessionrec.logs import PlantedConfig
+from sessionrec.pipeline import DataConfig, prepare
+from sessionrec.pipeline.prior import fit_prior, known_before, own_features, prior_ranker
+from sessionrec.pipeline.training import facts_of, questions
+from sessionrec.prior import PriorConfig
+from sessionrec.scoring import Ranker
+from sessionrec.sessions.rule import NativeRule
+
+CONFIG = PriorConfig(uniform=20, recent=20, best=5, hidden=0)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    log = PlantedConfig(num_users=120, num_groups=8, group_size=3, sessions_per_user=6, exposures_per_session=2)
+    return prepare(DataConfig(log=log, session=NativeRule()), Path(tmp_path_factory.mktemp("planted")) / "data")
+
+
+def recall(dataset: Dataset, ranker: Ranker) -> float:
+    loader = Loader(dataset, View(part="test"), questions(50), seed=0)
+    found = evaluate(ranker, loader, facts_of(dataset), EvalProtocol(ks=(3,)), name="prior")
+    return found.metrics["recall@3"]
+
+
+def test_what_is_known_before_a_part_is_of_earlier_parts(dataset: Dataset) -> None:
+    counts: dict[str, Any] = {before: known_before(dataset, before) for before in ("validation", "test")}
+    kept = dataset.summary.parts
+    for before, parts in (("validation", ["train"]), ("test", ["train", "validation"])):
+        positives = sum(kept[part].positives for part in parts)
+        assert len(counts[before].acted.time_ms_N) == positives
+        assert len(counts[before].shown.time_ms_N) == sum(kept[part].events for part in parts) > positives
+
+
+def test_a_prior_alone_is_fitted_and_asked(dataset: Dataset) -> None:
+    fitted, items = fit_prior(dataset, View(), CONFIG)
+    assert fitted.loss < fitted.loss_without
+    ranker = prior_ranker(dataset, fitted, items, CONFIG)
+    assert 0 < recall(dataset, ranker) <= 1
+    again, _ = fit_prior(dataset, View(), CONFIG)
+    assert again.prior.weights == fitted.prior.weights
+    other, _ = fit_prior(dataset, View(), CONFIG, seed=2)
+    assert other.prior.weights != fitted.prior.weights
+
+
+def test_no_answer_of_the_test_has_a_say(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fitted to a data set whose test sessions hold other items, the weights are the same."""
+    wanted, _ = fit_prior(dataset, View(), CONFIG)
+    read = Dataset.read
+
+    def other(self: Dataset, group: Any) -> Any:
+        histories = read(self, group)
+        is_test_E = np.repeat(histories.part_S == 2, np.diff(histories.session_offsets))
+        assert is_test_E.any()
+        moved_E = 1 + (histories.item_E + 5) % self.num_candidates
+        return replace(histories, item_E=np.where(is_test_E, moved_E, histories.item_E).astype(histories.item_E.dtype))
+
+    monkeypatch.setattr(Dataset, "read", other)
+    found, _ = fit_prior(dataset, View(), CONFIG)
+    assert found.prior.weights == wanted.prior.weights
+
+
+def test_attributes_are_those_of_the_catalogue(tmp_path: Path) -> None:
+    log = PlantedConfig(num_users=60, num_groups=6, group_size=3, sessions_per_user=5, exposures_per_session=2)
+    data = prepare(DataConfig(log=log, session=NativeRule()), tmp_path / "data")
+    own = own_features(data, CONFIG)
+    assert own.attributes == tuple(data.item_features)
+    for place, name in enumerate(own.attributes):
+        assert np.array_equal(own.codes(place), data.items[name].to_numpy()[: data.num_candidates])
