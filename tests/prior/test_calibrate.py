@@ -108,6 +108,7 @@ def a_world(score: Callable[[Any, Any], Any], size: int) -> World:
 
 
 def found(fitted: Fitted) -> dict[str, float]:
+    assert fitted.prior.trust == 0, "no experience was told"
     return {**fitted.prior.weights, "model": fitted.prior.scale}
 
 
@@ -178,15 +179,51 @@ def test_the_same_draws_give_the_same_weights(world: World, bent_world: World) -
     assert (one.prior.weights, one.loss) == (other.prior.weights, other.loss)
 
 
-def test_only_so_many_users_are_looked_at(world: World) -> None:
+def test_only_questions_since_a_time_are_looked_at(world: World) -> None:
+    """Older ones may say what they like."""
+    inputs, targets = world.examples
+    since_ms = int(targets.time_ms_Q.sort().values[QUESTIONS // 2])
+    is_new = targets.time_ms_Q >= since_ms
+    other = torch.where(is_new, targets.positives.values, torch.ones(()).long())
+    positives = Jagged(values=other, offsets=targets.positives.offsets)
+    found = []
+    for asked in (targets, replace(targets, positives=positives)):
+        found.append(
+            calibrate(
+                [Examples(inputs, asked)],
+                world.items,
+                world.own,
+                CONFIG,
+                model=world.model,
+                generator=np.random.default_rng(7),
+                since_ms=since_ms,
+            )
+        )
+    assert found[0] == found[1]
+    assert found[0].num_questions == int(is_new.sum())
+    assert found[0].prior.scale == pytest.approx(TRUE["model"], abs=0.15)
+
+
+def test_a_model_is_trusted_by_experience(world: World) -> None:
+    """Of half of the items the model says something, of the others what it says is noise."""
+    knows_V = (torch.arange(ITEMS) % 2).float()
+    noise = torch.randn(QUESTIONS, ITEMS, generator=torch.Generator().manual_seed(5))
+    mixed = replace(world, model=Fixed(torch.where(knows_V > 0, world.model.scores_QV, noise)))
     fitted = calibrate(
-        iter([world.examples, world.examples, world.examples]),
-        world.items,
-        world.own,
-        CONFIG.model_copy(update={"users": QUESTIONS + 1, "uniform": 2, "recent": 2}),
+        [mixed.examples],
+        mixed.items,
+        mixed.own,
+        CONFIG,
+        model=mixed.model,
+        experience_V=knows_V,
         generator=np.random.default_rng(7),
     )
-    assert fitted.num_questions == 2 * QUESTIONS
+    assert abs(fitted.prior.scale) < 0.15
+    assert fitted.prior.scale + fitted.prior.trust > 1
+    ranker = PriorRanker(fitted.prior, mixed.items, mixed.own, mixed.model, knows_V)
+    assert torch.allclose(ranker.scale_V, fitted.prior.scale + fitted.prior.trust * knows_V)
+    with pytest.raises(ValueError, match="hand over `experience_V`"):
+        PriorRanker(fitted.prior, mixed.items, mixed.own, mixed.model)
 
 
 def test_without_an_answer_there_is_nothing_to_fit(world: World) -> None:

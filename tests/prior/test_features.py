@@ -186,9 +186,11 @@ def test_scores_are_the_sum_of_weighed_features(
         wanted += (inside / (1 + np.exp(-inside))) @ c
         hidden = Hidden(inputs_FH=torch.from_numpy(a), bias_H=torch.from_numpy(b), outputs_H=torch.from_numpy(c))
     wanted = wanted.reshape(-1, ITEMS)
-    scorer = PriorRanker(Prior(weights=weights, scale=scale, hidden=hidden), items, own, model).scorer(examples)
-    if has_model and scale:
-        wanted += np.float32(scale) * filled(Model(seed).scorer(examples)).numpy()
+    known_V = torch.from_numpy(random.random(ITEMS).astype(np.float32))
+    prior = Prior(weights=weights, scale=scale, trust=0.3, hidden=hidden)
+    scorer = PriorRanker(prior, items, own, model, known_V).scorer(examples)
+    if has_model:
+        wanted += (scale + 0.3 * known_V.numpy()) * filled(Model(seed).scorer(examples)).numpy()
     whole = filled(scorer)
     np.testing.assert_allclose(whole, wanted, atol=1e-3)
     parts = [filled(scorer, at, at + 1) for at in range(len(questions))]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import torch
 
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader, Loading
 from sessionrec.data.view import View, evaluation_view
 from sessionrec.dynamics import ItemEvents
 from sessionrec.prior import Fitted, ItemFeatures, Known, OwnFeatures, PriorConfig, PriorRanker, calibrate
+from sessionrec.prior.prior import experience
+from sessionrec.schema import TRAIN_POSITIVES
 from sessionrec.scoring import Ranker
 from sessionrec.seeding import stream
 
@@ -37,7 +40,7 @@ def own_features(dataset: Dataset, config: PriorConfig) -> OwnFeatures:
 def fit_prior(
     dataset: Dataset, view: View, config: PriorConfig, *, model: Ranker | None = None, seed: int = 1
 ) -> tuple[Fitted, ItemFeatures]:
-    """Fit the weights to validation questions.
+    """Fit the weights to the newest validation questions.
 
     They know what the test's questions will: events of the training and validation parts, of all users, strictly before
     their own time. From the training part alone items would look staler than they do when the weights are used.
@@ -55,7 +58,17 @@ def fit_prior(
     items, own = ItemFeatures(known_before(dataset, "test"), config), own_features(dataset, config)
     loading = Loading(shuffle=False, batch_users=256, batch_events=262_144, prefetch=0)
     questions = Loader(dataset, evaluation_view(view, "validation", "session"), loading, seed=0)
-    fitted = calibrate(questions, items, own, config, model=model, generator=stream(seed, "prior"))
+    times_ms = np.sort(np.concatenate([examples.targets.time_ms_Q.numpy() for examples in questions]))
+    fitted = calibrate(
+        questions,
+        items,
+        own,
+        config,
+        model=model,
+        experience_V=_experience(dataset),
+        generator=stream(seed, "prior"),
+        since_ms=int(times_ms[-min(config.questions, len(times_ms))]),
+    )
     return fitted, items
 
 
@@ -80,4 +93,8 @@ def prior_ranker(
     """
     # Which half-lives there are, and what a usual click rate is, stays as it was when the weights were found.
     known = ItemFeatures(known_before(dataset, part), config, span_s=items.span_s, rate=items.rate)
-    return PriorRanker(fitted.prior, known, own_features(dataset, config), model)
+    return PriorRanker(fitted.prior, known, own_features(dataset, config), model, _experience(dataset))
+
+
+def _experience(dataset: Dataset) -> torch.Tensor:
+    return experience(dataset.items[TRAIN_POSITIVES].to_numpy()[: dataset.num_candidates])

@@ -4,7 +4,7 @@ They are fitted to validation questions, which the model has not learnt from. On
 the answers by heart, so there its score seems to be worth far more than it is, and little is left for the prior.
 
     minimise  mean over users of  sum_q 1/|P_q| sum_{v in P_q} ( log(e^{s_v} + sum_d e^{s_d} / expected_d) - s_v )
-              + penalty * |w|^2,        s = scale * model + prior(x),      d: draws that are not positives of q
+              + penalty * |w|^2,        s as in `prior`,        d: draws that are not positives of q
 
 First the linear part, which is convex. Then the hidden layer, from there on, on most of the users; it is kept as it was
 when the others were answered best, and left out if that was before it began.
@@ -26,7 +26,7 @@ from sessionrec.prior.features import names_of
 from sessionrec.prior.items import ItemFeatures
 from sessionrec.prior.own import OwnFeatures
 from sessionrec.prior.prior import Hidden, Prior
-from sessionrec.prior.problem import Problem, collect
+from sessionrec.prior.problem import MODEL, Problem, collect
 from sessionrec.scoring import Ranker
 
 _MOST_STEPS = 200
@@ -45,7 +45,7 @@ class Fitted:
     """Its weights."""
     contribution: dict[str, float]
     """By feature, linear weight times standard deviation over the candidates: what a usual difference of it moves a
-    score by; that of the model under `model`."""
+    score by; those of the model under `model` and `model by experience`."""
     loss: float
     """Mean cross-entropy of a pair, without the penalty."""
     loss_linear: float
@@ -63,31 +63,36 @@ def calibrate(
     config: PriorConfig,
     *,
     model: Ranker | None = None,
+    experience_V: Tensor | None = None,
     generator: np.random.Generator,
+    since_ms: int = 0,
     is_exact: bool = False,
 ) -> Fitted:
     """Fit the weights.
 
     Args:
-        batches: Validation questions; the first `config.users` users are taken.
+        batches: Validation questions.
         items: Features of items, of what may be known before validation.
         own: Features of users and items.
         config: How many candidates, how much penalty, how large a hidden layer.
         model: Trained, without these questions; None = the prior alone.
+        experience_V: [V] of its items, see `prior.experience`; None = all are trusted alike.
         generator: Of the candidates, and of the hidden layer's beginning.
+        since_ms: Questions before this time are left out.
         is_exact: Whether every question has the whole catalogue as candidates: memory Q x V x F.
 
     Raises:
         ValueError: There is no question with a candidate among its positives.
     """
-    problem = collect(batches, items, own, config, model, generator, is_exact=is_exact)
+    known_V = torch.zeros(own.num_candidates) if experience_V is None else experience_V
+    problem = collect(batches, items, own, config, model, known_V, generator, since_ms=since_ms, is_exact=is_exact)
     spread_X = problem.draw_DX.std(0, correction=0)
     # A feature that never varies says nothing, whatever its weight.
     usual_X = torch.where(spread_X > 1e-6, 1 / spread_X.clamp_min(1e-6), torch.zeros(()))
     alone_X = torch.zeros(len(usual_X))
     if model is None:
-        usual_X[-1] = 0
-    alone_X[-1] = usual_X[-1]
+        usual_X[-MODEL:] = 0
+    alone_X[-MODEL] = usual_X[-MODEL]
     weights_X, loss_linear = _linear(problem, usual_X, config.penalty)
     _, loss_without = _linear(problem, alone_X, config.penalty)
     hidden, loss = None, loss_linear
@@ -99,9 +104,12 @@ def calibrate(
     spread = (weights_X * torch.where(usual_X > 0, spread_X, 0.0)).tolist()
     return Fitted(
         prior=Prior(
-            weights=dict(zip(names, weights_X[:-1].tolist(), strict=True)), scale=float(weights_X[-1]), hidden=hidden
+            weights=dict(zip(names, weights_X[:-MODEL].tolist(), strict=True)),
+            scale=float(weights_X[-MODEL]),
+            trust=float(weights_X[-1]),
+            hidden=hidden,
         ),
-        contribution=dict(zip((*names, "model"), spread, strict=True)),
+        contribution=dict(zip((*names, "model", "model by experience"), spread, strict=True)),
         loss=loss,
         loss_linear=loss_linear,
         loss_without=loss_without,
@@ -129,7 +137,7 @@ def _linear(problem: Problem, usual_X: Tensor, penalty: float) -> tuple[Tensor, 
 
 def _score(features_NX: Tensor, weights_X: Tensor, hidden: Hidden | None) -> Tensor:
     linear_N = features_NX @ weights_X
-    return linear_N if hidden is None else linear_N + hidden.of(features_NX[:, :-1])
+    return linear_N if hidden is None else linear_N + hidden.of(features_NX[:, :-MODEL])
 
 
 class _Net(nn.Module):
@@ -140,7 +148,7 @@ class _Net(nn.Module):
         self.usual_X = usual_X
         is_used_X = usual_X > 0
         self.linear_X = nn.Parameter(torch.where(is_used_X, weights_X / usual_X.clamp_min(1e-30), 0.0))
-        num_features = len(usual_X) - 1
+        num_features = len(usual_X) - MODEL
         seed = torch.Generator().manual_seed(int(generator.integers(2**31)))
         bound = (3 / num_features) ** 0.5
         self.inputs_FH = nn.Parameter((torch.rand(num_features, size, generator=seed) * 2 - 1) * bound)
@@ -152,7 +160,7 @@ class _Net(nn.Module):
         return self.linear_X * self.usual_X
 
     def hidden(self) -> Hidden:
-        inputs_FH = self.inputs_FH * self.usual_X[:-1, None]
+        inputs_FH = self.inputs_FH * self.usual_X[:-MODEL, None]
         return Hidden(inputs_FH=inputs_FH, bias_H=self.bias_H, outputs_H=self.outputs_H)
 
     def forward(self, features_NX: Tensor) -> Tensor:

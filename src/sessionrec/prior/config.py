@@ -40,8 +40,9 @@ class PriorConfig(Config):
     """log2 of the least faded count of an item that is told from none."""
     own_lowest: float = Field(default=-8.0, le=0)
     """The same of the user's own."""
-    users: int = Field(default=3000, ge=1)
-    """Users whose validation questions the weights are fitted to, the first of the data set."""
+    questions: int = Field(default=2000, ge=1)
+    """Validation questions that the weights are fitted to, the newest: what will be asked is newer still, and of the
+    newest items a model has learnt the least, which older questions do not show."""
     uniform: int = Field(default=256, ge=1)
     """Candidates a question drawn alike from the catalogue."""
     recent: int = Field(default=256, ge=0)

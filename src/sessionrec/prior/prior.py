@@ -1,6 +1,8 @@
-"""A prior and what it adds to a model: `score(v | u, t) = scale * model(v | u, t) + prior(v, u, t)`.
+"""A prior and what it adds to a model.
 
-    prior = w . x + c . silu(A x + b)         x: features of `items` and `own`
+    score(v | u, t) = (scale + trust * experience(v)) * model(v | u, t) + prior(v, u, t)
+    prior           = w . x + c . silu(A x + b)         x: features of `items` and `own`
+    experience(v)   = log2(1 + training positives of v) / log2(1 + most of any item)
 
 The linear part says in words what a feature does, and every floor that counts is one choice of it: recency popularity
 is the weight 1 on one faded count, repeat that on the user's own. The hidden layer is small, and there only where it
@@ -52,7 +54,10 @@ class Prior:
     weights: Mapping[str, float]
     """A feature that is not named weighs nothing."""
     scale: float = 1.0
-    """Of the model's score; 0 leaves the prior alone."""
+    """Of the model's score."""
+    trust: float = 0.0
+    """More of the model's score for an item of more experience: what it learnt little of, it knows little of, and the
+    freshest items are those."""
     hidden: Hidden | None = None
     """Over the features in the order of `weights`, all of which are named then."""
 
@@ -65,18 +70,31 @@ class PriorRanker:
         items: Features of items, of what may be known.
         own: Features of users and items.
         model: Whose score it stands beside; None = the prior alone.
+        experience_V: [V] see `experience`; wanted where trust is not 0.
 
     Raises:
-        ValueError: A weight belongs to no feature, or a hidden layer to others.
+        ValueError: A weight belongs to no feature, or a hidden layer to others; experience is missing.
     """
 
-    def __init__(self, prior: Prior, items: ItemFeatures, own: OwnFeatures, model: Ranker | None = None) -> None:
+    def __init__(
+        self,
+        prior: Prior,
+        items: ItemFeatures,
+        own: OwnFeatures,
+        model: Ranker | None = None,
+        experience_V: Tensor | None = None,
+    ) -> None:
         names = names_of(items, own)
         if unknown := sorted(set(prior.weights) - set(names)):
             raise ValueError(f"there is no feature {unknown[0]!r}; there are {', '.join(names)}")
         if prior.hidden is not None and tuple(prior.weights) != names:
             raise ValueError(f"the hidden layer is over {', '.join(prior.weights)}; there are {', '.join(names)}")
         self.prior, self._items, self._own, self._model = prior, items, own, model
+        if prior.trust and model is not None and experience_V is None:
+            raise ValueError("the prior trusts a model by experience; hand over `experience_V`")
+        self.scale_V = torch.full((own.num_candidates,), prior.scale)
+        if experience_V is not None:
+            self.scale_V += prior.trust * experience_V
         self._weights_F = torch.tensor([prior.weights.get(name, 0.0) for name in names])
 
     @property
@@ -86,7 +104,7 @@ class PriorRanker:
 
     def scorer(self, examples: Examples) -> PriorScorer:
         """See `scoring.Ranker`."""
-        model = None if self._model is None or not self.prior.scale else self._model.scorer(examples)
+        model = None if self._model is None else self._model.scorer(examples)
         return PriorScorer(self, Features(self._items, self._own, examples), model)
 
     def of(self, features_PF: Floats) -> Tensor:
@@ -94,6 +112,12 @@ class PriorRanker:
         features = torch.from_numpy(features_PF)
         linear_P = features @ self._weights_F
         return linear_P if self.prior.hidden is None else linear_P.add_(self.prior.hidden.of(features))
+
+
+def experience(train_positives_V: npt.NDArray[np.integer]) -> Tensor:
+    """[V] of each candidate, 0 to 1: by the logarithm of its positive training events."""
+    log_V = np.log2(1 + train_positives_V.astype(np.float64))
+    return torch.from_numpy((log_V / max(float(log_V.max(initial=0)), 1.0)).astype(np.float32))
 
 
 class PriorScorer:
@@ -128,8 +152,10 @@ class PriorScorer:
             block.set_rows(0, prior_QV)
             return
         self._model.fill(questions, block)
+        scale_V = self._ranker.scale_V.to(self.device)
         for first, part_QV in block.parts:
-            part_QV.mul_(self._ranker.prior.scale).add_(prior_QV[:, first : first + part_QV.shape[1]])
+            stop = first + part_QV.shape[1]
+            part_QV.mul_(scale_V[first:stop]).add_(prior_QV[:, first:stop])
 
     @torch.no_grad()
     def pairs(self, question_P: Tensor, item_P: Tensor) -> Tensor:
@@ -138,4 +164,5 @@ class PriorScorer:
         scores_P = scores_P.to(self.device)
         if self._model is None:
             return scores_P
-        return scores_P.add_(self._model.pairs(question_P, item_P), alpha=self._ranker.prior.scale)
+        scale_P = self._ranker.scale_V.to(self.device)[item_P - 1]
+        return scores_P.addcmul_(self._model.pairs(question_P, item_P), scale_P)

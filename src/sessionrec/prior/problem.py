@@ -1,12 +1,14 @@
 """What the weights of a prior are fitted to: features of positives and of candidates, and the loss over them.
 
-Letters: Q questions, P positives, D draws, X features, the last of them the model's score.
+Letters: Q questions, P positives, D draws, X features, the last two of them the model's: its score, and its score
+times the item's experience.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -20,6 +22,9 @@ from sessionrec.prior.features import Features
 from sessionrec.prior.items import ItemFeatures
 from sessionrec.prior.own import OwnFeatures
 from sessionrec.scoring import Ranker, Scorer, top_k
+
+MODEL: Final = 2
+"""Columns that are the model's, at the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,11 +104,13 @@ def collect(
     own: OwnFeatures,
     config: PriorConfig,
     model: Ranker | None,
+    experience_V: Tensor,
     generator: np.random.Generator,
     *,
+    since_ms: int,
     is_exact: bool,
 ) -> Problem:
-    """The problem of the first users.
+    """The problem of all questions since a time; for the arguments see `calibrate`.
 
     Raises:
         ValueError: There is no question with a candidate among its positives.
@@ -115,13 +122,10 @@ def collect(
         window=config.window,
         generator=generator,
     )
-    parts: list[Problem] = []
-    users = 0
-    for examples in batches:
-        parts.append(_of_batch(examples, items, own, config, candidates, model, is_exact))
-        users += examples.inputs.num_users
-        if users >= config.users:
-            break
+    parts = [
+        _of_batch(examples, items, own, config, candidates, model, experience_V, since_ms, is_exact)
+        for examples in batches
+    ]
     if not any(len(part.weight_P) for part in parts):
         raise ValueError("no question asks for a candidate, so there is nothing to fit; look at the split")
     return Problem.join(parts)
@@ -134,41 +138,48 @@ def _of_batch(
     config: PriorConfig,
     candidates: Candidates,
     model: Ranker | None,
+    experience_V: Tensor,
+    since_ms: int,
     is_exact: bool,
 ) -> Problem:
     targets, size_v = examples.targets, own.num_candidates
-    size_q = targets.num_questions
+    time_ms_Q = targets.time_ms_Q.cpu().numpy()
+    asked = np.flatnonzero(time_ms_Q >= since_ms)
     features = Features(items, own, examples)
     scorer = None if model is None else model.scorer(examples)
     item_P = targets.positives.values.cpu().numpy()
-    question_P = np.repeat(np.arange(size_q), targets.positives.lengths.cpu().numpy())
-    is_candidate_P = (item_P >= 1) & (item_P <= size_v)
+    question_P = np.repeat(np.arange(len(time_ms_Q)), targets.positives.lengths.cpu().numpy())
+    is_candidate_P = (item_P >= 1) & (item_P <= size_v) & (time_ms_Q[question_P] >= since_ms)
     item_P, question_P = item_P[is_candidate_P], question_P[is_candidate_P]
     if is_exact:
-        draws = candidates.everything(size_q)
+        draws = candidates.everything(len(asked))
     else:
         sure = features.cells.key_C if scorer is None else np.union1d(features.cells.key_C, _best(scorer, config.best))
-        draws = candidates.draw(targets.time_ms_Q.cpu().numpy(), sure // size_v, sure % size_v + 1)
-    is_hit_D = np.isin(draws.question_D * (size_v + 1) + draws.item_D, question_P * (size_v + 1) + item_P)
-    question_D, item_D = draws.question_D[~is_hit_D], draws.item_D[~is_hit_D]
+        sure = sure[time_ms_Q[sure // size_v] >= since_ms]
+        draws = candidates.draw(time_ms_Q[asked], np.searchsorted(asked, sure // size_v), sure % size_v + 1)
+    drawn_D = asked[draws.question_D]
+    is_hit_D = np.isin(drawn_D * (size_v + 1) + draws.item_D, question_P * (size_v + 1) + item_P)
+    question_D, item_D = drawn_D[~is_hit_D], draws.item_D[~is_hit_D]
     question, item = np.concatenate([question_P, question_D]), np.concatenate([item_P, item_D])
     scores = np.zeros(len(item), np.float32)
     if scorer is not None:
         device = scorer.device
-        asked = torch.from_numpy(question).to(device), torch.from_numpy(item.astype(np.int64)).to(device)
-        scores = scorer.pairs(*asked).float().cpu().numpy()
-    joined_PX = torch.from_numpy(np.concatenate([features.pairs(question, item), scores[:, None]], axis=1))
+        pairs = torch.from_numpy(question).to(device), torch.from_numpy(item.astype(np.int64)).to(device)
+        scores = scorer.pairs(*pairs).float().cpu().numpy()
+    trusted = scores * experience_V.numpy()[item - 1]
+    columns = [features.pairs(question, item), scores[:, None], trusted[:, None]]
+    joined_PX = torch.from_numpy(np.concatenate(columns, axis=1))
     user_Q = targets.user_Q.cpu().numpy()
-    per_question_Q = 1 / np.bincount(user_Q)[user_Q]
-    weight_P = per_question_Q[question_P] / np.bincount(question_P, minlength=size_q)[question_P]
+    per_question_Q = 1 / np.maximum(np.bincount(user_Q[asked], minlength=examples.inputs.num_users), 1)[user_Q]
+    weight_P = per_question_Q[question_P] / np.bincount(question_P, minlength=len(time_ms_Q))[question_P]
     return Problem(
         positive_PX=joined_PX[: len(item_P)],
         draw_DX=joined_PX[len(item_P) :],
         log_expected_D=torch.from_numpy(draws.log_expected_D[~is_hit_D]),
-        question_P=torch.from_numpy(question_P),
-        question_D=torch.from_numpy(question_D),
+        question_P=torch.from_numpy(np.searchsorted(asked, question_P)),
+        question_D=torch.from_numpy(np.searchsorted(asked, question_D)),
         weight_P=torch.from_numpy(weight_P.astype(np.float32)),
-        num_questions=size_q,
+        num_questions=len(asked),
     )
 
 
