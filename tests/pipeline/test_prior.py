@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sessionrec.baselines import Ahead, ItemKnn, ItemSimilarity, KnownSessions, RecencyPopularity
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader
 from sessionrec.data.view import View
+from sessionrec.dynamics import ItemEvents
 from sessionrec.evaluate import EvalProtocol, evaluate
 from sessionrec.logs import PlantedConfig
 from sessionrec.pipeline import DataConfig, prepare
 from sessionrec.pipeline.prior import fit_prior, known_before, own_features, prior_ranker
 from sessionrec.pipeline.training import facts_of, questions
-from sessionrec.prior import PriorConfig
+from sessionrec.prior import Prior, PriorConfig, PriorRanker
 from sessionrec.scoring import Ranker
 from sessionrec.sessions.rule import NativeRule
 
@@ -73,10 +75,22 @@ def test_no_answer_of_the_test_has_a_say(dataset: Dataset, monkeypatch: pytest.M
     assert found.prior.weights == wanted.prior.weights
 
 
+def test_neighbours_are_those_of_the_floor(dataset: Dataset) -> None:
+    """A planted group is acted on together: neighbours alone find what the floor finds."""
+    config = CONFIG.model_copy(update={"has_neighbours": True})
+    own = own_features(dataset, config, "test")
+    assert [other.name for other in own.others] == ["neighbours"]
+    items = prior_ranker(dataset, *fit_prior(dataset, View(), config), config)
+    alone = PriorRanker(Prior(weights={"neighbours": 1.0}), items._items, own)
+    floor = ItemKnn(ItemSimilarity(KnownSessions.collect(dataset), by="user", shrink=10.0), decay=0.8, own=True)
+    popular = RecencyPopularity(ItemEvents.collect(dataset), half_life_s=1e12)
+    assert recall(dataset, alone) == pytest.approx(recall(dataset, Ahead(floor, popular)), abs=0.02)
+
+
 def test_attributes_are_those_of_the_catalogue(tmp_path: Path) -> None:
     log = PlantedConfig(num_users=60, num_groups=6, group_size=3, sessions_per_user=5, exposures_per_session=2)
     data = prepare(DataConfig(log=log, session=NativeRule()), tmp_path / "data")
-    own = own_features(data, CONFIG)
+    own = own_features(data, CONFIG, "test")
     assert own.attributes == tuple(data.item_features)
     for place, name in enumerate(own.attributes):
         assert np.array_equal(own.codes(place), data.items[name].to_numpy()[: data.num_candidates])

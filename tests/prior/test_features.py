@@ -65,8 +65,39 @@ def item_features(users: Users, config: PriorConfig = CONFIG) -> ItemFeatures:
     return ItemFeatures(known(users), config, span_s=1e9, rate=0.5)
 
 
+class After:
+    """Finds the item after each of the history, and half as much the one after that."""
+
+    name = "after"
+
+    def found(self, examples: Examples) -> tuple[Any, Any, Any]:
+        pairs: dict[tuple[int, int], float] = {}
+        inputs, targets = examples
+        for question, (user, before) in enumerate(
+            zip(targets.user_Q.tolist(), targets.num_before_Q.tolist(), strict=True)
+        ):
+            first = int(inputs.user_offsets[user])
+            begin, end = inputs.session_offsets[[first, first + before]].tolist()
+            for item in inputs.item_E[begin:end].tolist():
+                for more, score in ((1, 1.0), (2, 0.5)):
+                    if 1 <= item <= ITEMS:
+                        column = (item - 1 + more) % ITEMS
+                        pairs[question, column] = pairs.get((question, column), 0.0) + score
+        keys = np.array(list(pairs), np.int64).reshape(-1, 2)
+        return keys[:, 0], keys[:, 1], np.array(list(pairs.values()), np.float32)
+
+
+def plain_after(users: Users, question: Question, item: int) -> float:
+    user, before, _ = question
+    items = [of for _, visit in users[user][:before] for of, _ in visit if 1 <= of <= ITEMS]
+    score = sum(1.0 for of in items if of % ITEMS + 1 == item) + sum(
+        0.5 for of in items if (of + 1) % ITEMS + 1 == item
+    )
+    return math.log2(score) + 14 if score else 0.0
+
+
 def own_features(config: PriorConfig = CONFIG) -> OwnFeatures:
-    return OwnFeatures(config, CODES, ATTRIBUTES, has_passed=True)
+    return OwnFeatures(config, CODES, ATTRIBUTES, has_passed=True, others=(After(),))
 
 
 def faded(pairs: list[tuple[int, int]], item: int, time: int, half_life: float) -> float:
@@ -109,7 +140,7 @@ def plain_own(users: Users, question: Question, item: int) -> list[float]:
             if action & 1 and 1 <= of <= ITEMS and CODES[of - 1, column] == code and code
         )
         values.append(raised(count, -4))
-    return values
+    return [*values, plain_after(users, question, item)]
 
 
 def grid(size: int) -> tuple[Any, Any]:
@@ -130,7 +161,7 @@ def test_names_say_what_a_weight_does() -> None:
         "acted 2 s", "acted 7 s", "shown 3 s", "shown 7 s", "click rate", "age",
         "own acted 0.5 a session", "own acted 1 a session", "own acted 4 s",
         "own passed 0.5 a session", "own passed 1 a session", "own passed 4 s",
-        "own brand", "own shop",
+        "own brand", "own shop", "after",
     )  # fmt: skip
 
 
@@ -274,8 +305,8 @@ def test_without_exposures_nothing_is_passed_over() -> None:
     own = OwnFeatures(CONFIG, CODES, ATTRIBUTES, has_passed=False)
     assert not any("passed" in name for name in own.names)
     users: Users = [[(START, [(1, 0), (2, 1)])]]
-    cells, _ = own.cells(examples_of(users, [(0, 1, START + 50)]))
-    assert (cells.key_C + 1).tolist() == [2]
+    cells = own.cells(examples_of(users, [(0, 1, START + 50)]))
+    assert (cells.items.key_C + 1).tolist() == [2]
     items = ItemFeatures(Known(acted=known(users).acted, shown=None), CONFIG, span_s=1e9)
     assert items.names == ("acted 2 s", "acted 7 s", "age")
 

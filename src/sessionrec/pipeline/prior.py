@@ -5,17 +5,23 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from sessionrec.baselines import ItemKnn, ItemSimilarity, KnownSessions
+from sessionrec.batch import Examples
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader, Loading
 from sessionrec.data.view import View, evaluation_view
 from sessionrec.dynamics import ItemEvents
+from sessionrec.jagged import IntArray
 from sessionrec.prior import Fitted, ItemFeatures, Known, OwnFeatures, PriorConfig, PriorRanker, calibrate
 from sessionrec.prior.prior import experience
 from sessionrec.schema import TRAIN_POSITIVES
 from sessionrec.scoring import Ranker
 from sessionrec.seeding import stream
+
+_SHRINK, _DECAY = 10.0, 0.8
 
 
 def known_before(dataset: Dataset, before: Literal["validation", "test"]) -> Known:
@@ -27,14 +33,39 @@ def known_before(dataset: Dataset, before: Literal["validation", "test"]) -> Kno
     )
 
 
-def own_features(dataset: Dataset, config: PriorConfig) -> OwnFeatures:
-    """Of the users of a data set, by its items' attributes."""
+class Neighbours:
+    """Items that the same users acted on as the items of the history, newer sessions counting more.
+
+    Args:
+        dataset: Whose events.
+        before: Of which parts: all before this one, whatever their time, as for the floor.
+
+    Raises:
+        MissingExtraError: SciPy is not installed.
+    """
+
+    name = "neighbours"
+
+    def __init__(self, dataset: Dataset, before: Literal["validation", "test"]) -> None:
+        sessions = KnownSessions.collect(dataset, before=before)
+        self._evidence = ItemKnn(ItemSimilarity(sessions, by="user", shrink=_SHRINK), decay=_DECAY, own=True)
+
+    def found(self, examples: Examples) -> tuple[IntArray, IntArray, npt.NDArray[np.float32]]:
+        """See `prior.own.Other`."""
+        cells = self._evidence.cells(examples)
+        question, column, score = cells.of_questions(slice(0, cells.num_questions))
+        return question.numpy(), column.numpy(), score.numpy()
+
+
+def own_features(dataset: Dataset, config: PriorConfig, before: Literal["validation", "test"]) -> OwnFeatures:
+    """Of the users of a data set, by its items' attributes, and by neighbours of before a part."""
     names = tuple(dataset.item_features)
     codes_VA = np.zeros((dataset.num_candidates, len(names)), np.int32)
     for column, name in enumerate(names):
         codes_VA[:, column] = dataset.items[name].to_numpy()[: dataset.num_candidates]
     has_passed = dataset.summary.kept.events > dataset.summary.kept.positives
-    return OwnFeatures(config, codes_VA, names, has_passed=has_passed)
+    others = (Neighbours(dataset, before),) if config.has_neighbours else ()
+    return OwnFeatures(config, codes_VA, names, has_passed=has_passed, others=others)
 
 
 def fit_prior(
@@ -44,6 +75,7 @@ def fit_prior(
 
     They know what the test's questions will: events of the training and validation parts, of all users, strictly before
     their own time. From the training part alone items would look staler than they do when the weights are used.
+    Neighbours, who count whatever their time, are those of the training part.
 
     Args:
         dataset: The model was trained on.
@@ -55,7 +87,7 @@ def fit_prior(
     Returns:
         The weights, and the features of items that they belong to.
     """
-    items, own = ItemFeatures(known_before(dataset, "test"), config), own_features(dataset, config)
+    items, own = ItemFeatures(known_before(dataset, "test"), config), own_features(dataset, config, "validation")
     loading = Loading(shuffle=False, batch_users=256, batch_events=262_144, prefetch=0)
     questions = Loader(dataset, evaluation_view(view, "validation", "session"), loading, seed=0)
     times_ms = np.sort(np.concatenate([examples.targets.time_ms_Q.numpy() for examples in questions]))
@@ -93,7 +125,7 @@ def prior_ranker(
     """
     # Which half-lives there are, and what a usual click rate is, stays as it was when the weights were found.
     known = ItemFeatures(known_before(dataset, part), config, span_s=items.span_s, rate=items.rate)
-    return PriorRanker(fitted.prior, known, own_features(dataset, config), model, _experience(dataset))
+    return PriorRanker(fitted.prior, known, own_features(dataset, config, part), model, _experience(dataset))
 
 
 def _experience(dataset: Dataset) -> torch.Tensor:

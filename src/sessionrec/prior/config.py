@@ -34,6 +34,9 @@ class PriorConfig(Config):
     """Whether the user's exposures to the item without action count: fatigue."""
     has_attributes: bool = True
     """Whether the user's own events with items of the same attributes count, one weight a feature of items."""
+    has_neighbours: bool = False
+    """Whether items count that the same users acted on as the items of the history, as in the floor item-kNN; needs the
+    extra `floors`."""
     smoothing: float = Field(default=10.0, gt=0)
     """Exposures of an average item that are added to each one's click rate."""
     lowest: float = Field(default=-12.0, le=0)

@@ -20,7 +20,8 @@ Floats = npt.NDArray[np.float32]
 
 def names_of(items: ItemFeatures, own: OwnFeatures) -> tuple[str, ...]:
     """[F] what each column says."""
-    return (*items.names, *own.names, *(f"own {name}" for name in own.attributes))
+    attributes, others = (f"own {name}" for name in own.attributes), (other.name for other in own.others)
+    return (*items.names, *own.names, *attributes, *others)
 
 
 class Features:
@@ -35,18 +36,24 @@ class Features:
     def __init__(self, items: ItemFeatures, own: OwnFeatures, examples: Examples) -> None:
         self._items, self._own = items, own
         self._time_ms_Q = examples.targets.time_ms_Q.cpu().numpy()
-        self.cells, self._attributes = own.cells(examples)
+        self._cells = own.cells(examples)
 
     @property
     def num_questions(self) -> int:
         """Q."""
         return len(self._time_ms_Q)
 
+    @property
+    def key_C(self) -> IntArray:
+        """[C] question x V + column of each question's own items, ascending."""
+        return self._cells.items.key_C
+
     def pairs(self, question_P: IntArray, item_P: IntArray) -> Floats:
         """[P, F] of some questions with one candidate (1..V) each."""
-        parts = [self._items.at(self._time_ms_Q[question_P], item_P), self.cells.at(question_P, item_P - 1)]
-        for place, cells in enumerate(self._attributes):
+        parts = [self._items.at(self._time_ms_Q[question_P], item_P), self._cells.items.at(question_P, item_P - 1)]
+        for place, cells in enumerate(self._cells.attributes):
             parts.append(cells.at(question_P, self._own.codes(place)[item_P - 1]))
+        parts += [cells.at(question_P, item_P - 1) for cells in self._cells.others]
         return np.concatenate(parts, axis=1)
 
     def rows(self, questions: slice) -> Iterator[tuple[int, Floats]]:
@@ -54,16 +61,21 @@ class Features:
         for the next question."""
         start, stop, _ = questions.indices(self.num_questions)
         first, last = len(self._items.names), len(self._items.names) + len(self._own.names)
-        found_VF = np.zeros((self._own.num_candidates, last + len(self._attributes)), np.float32)
+        beyond = last + len(self._cells.attributes)
+        found_VF = np.zeros((self._own.num_candidates, beyond + len(self._cells.others)), np.float32)
         columns = np.zeros(0, np.int64)
         for place, items_VF in self._items.sweep(self._time_ms_Q[start:stop]):
             found_VF[:, :first] = items_VF
             found_VF[columns, first:last] = 0
-            _, columns, values = self.cells.rows(start + place, start + place + 1)
+            _, columns, values = self._cells.items.rows(start + place, start + place + 1)
             found_VF[columns, first:last] = values
-            for number, cells in enumerate(self._attributes):
+            for number, cells in enumerate(self._cells.attributes):
                 _, codes, values = cells.rows(start + place, start + place + 1)
                 table = np.zeros(cells.num_columns, np.float32)
                 table[codes] = values[:, 0]
                 found_VF[:, last + number] = table[self._own.codes(number)]
+            for number, cells in enumerate(self._cells.others):
+                _, others, values = cells.rows(start + place, start + place + 1)
+                found_VF[:, beyond + number] = 0
+                found_VF[others, beyond + number] = values[:, 0]
             yield place, found_VF

@@ -5,7 +5,8 @@
 
 A feature is `max(log2 sum, lowest) - lowest`, and 0 without such an event; since of one event the logarithm falls
 evenly with time, the counts by time also tell how long ago it was. Attributes are the same over all items with the same
-value, by sessions. Only cells of items in a history are made, never questions x catalogue.
+value, by sessions. Others may say something of items that are like those of the history (`Other`). Only cells that
+there is something to say of are made, never questions x catalogue.
 
 Letters: Q questions, V candidates, Y events of all questions' histories, C cells (question, item), F features.
 """
@@ -13,6 +14,7 @@ Letters: Q questions, V candidates, Y events of all questions' histories, C cell
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,7 @@ from sessionrec.schema import POSITIVE
 
 Floats = npt.NDArray[np.float32]
 _ATTRIBUTE_DECAY, _ATTRIBUTE_LOWEST = 0.9, -4.0
+_OTHER_LOWEST = -14.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,31 @@ class Cells:
         return key_C // self.num_columns, key_C % self.num_columns, self.values_CF[begin:end]
 
 
+class Other(Protocol):
+    """Whatever else finds items for a history, such as neighbours of its items."""
+
+    @property
+    def name(self) -> str:
+        """Of the feature."""
+        ...
+
+    def found(self, examples: Examples) -> tuple[IntArray, IntArray, Floats]:
+        """[C] question, [C] column of the item and [C] score above 0 of what was found; each pair once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnCells:
+    """What the histories of a batch say."""
+
+    items: Cells
+    """[C, F] of items of the history."""
+    attributes: list[Cells]
+    """[C, 1] each, of values of an attribute."""
+    others: list[Cells]
+    """[C, 1] each, of items that another found."""
+
+
 class OwnFeatures:
     """Makes the cells of a batch.
 
@@ -63,12 +91,19 @@ class OwnFeatures:
         codes_VA: [V, A] code of each attribute of each candidate, row 0 item 1; 0 is none.
         attributes: [A] their names.
         has_passed: Whether the log has exposures.
+        others: What else finds items for a history.
     """
 
     def __init__(
-        self, config: PriorConfig, codes_VA: npt.NDArray[np.int32], attributes: tuple[str, ...], *, has_passed: bool
+        self,
+        config: PriorConfig,
+        codes_VA: npt.NDArray[np.int32],
+        attributes: tuple[str, ...],
+        *,
+        has_passed: bool,
+        others: tuple[Other, ...] = (),
     ) -> None:
-        self._config, self._codes_VA = config, codes_VA
+        self._config, self._codes_VA, self.others = config, codes_VA, others
         self.has_passed = has_passed and config.has_passed
         self.attributes = attributes if config.has_attributes else ()
         fades = (
@@ -83,8 +118,8 @@ class OwnFeatures:
         """V."""
         return len(self._codes_VA)
 
-    def cells(self, examples: Examples) -> tuple[Cells, list[Cells]]:
-        """Of each question's items, [C, F]; and of each attribute's values, [C, 1]."""
+    def cells(self, examples: Examples) -> OwnCells:
+        """Of all questions of a batch."""
         inputs, targets = examples
         user_offsets, session_offsets = inputs.user_offsets.cpu().numpy(), inputs.session_offsets.cpu().numpy()
         first_Q = user_offsets[targets.user_Q.cpu().numpy()]
@@ -110,14 +145,19 @@ class OwnFeatures:
         kinds = (is_acted_Y, ~is_acted_Y) if self.has_passed else (is_acted_Y,)
         weights = [np.where(is_kind_Y, fade_Y, 0.0) for is_kind_Y in kinds for fade_Y in fades]
         items = _cells(question_Y, column_Y, weights, self.num_candidates, config.own_lowest)
-        others = []
+        attributes = []
         fade_Y = np.where(is_acted_Y, _ATTRIBUTE_DECAY**ago_Y, 0.0)
         for place in range(len(self.attributes)):
             code_Y = self._codes_VA[column_Y, place].astype(np.int64)
             has_Y = is_acted_Y & (code_Y > 0)
             size = int(self._codes_VA[:, place].max(initial=0)) + 1
-            others.append(_cells(question_Y[has_Y], code_Y[has_Y], [fade_Y[has_Y]], size, _ATTRIBUTE_LOWEST))
-        return items, others
+            attributes.append(_cells(question_Y[has_Y], code_Y[has_Y], [fade_Y[has_Y]], size, _ATTRIBUTE_LOWEST))
+        others = []
+        for other in self.others:
+            question_C, column_C, score_C = other.found(examples)
+            weights = [score_C.astype(np.float64)]
+            others.append(_cells(question_C, column_C, weights, self.num_candidates, _OTHER_LOWEST))
+        return OwnCells(items=items, attributes=attributes, others=others)
 
     def codes(self, place: int) -> IntArray:
         """[V] codes of an attribute."""

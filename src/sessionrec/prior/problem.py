@@ -154,7 +154,7 @@ def _of_batch(
     if is_exact:
         draws = candidates.everything(len(asked))
     else:
-        sure = features.cells.key_C if scorer is None else np.union1d(features.cells.key_C, _best(scorer, config.best))
+        sure = features.key_C if scorer is None else np.union1d(features.key_C, _best(scorer, config.best))
         sure = sure[time_ms_Q[sure // size_v] >= since_ms]
         draws = candidates.draw(time_ms_Q[asked], np.searchsorted(asked, sure // size_v), sure % size_v + 1)
     drawn_D = asked[draws.question_D]
