@@ -320,3 +320,25 @@ def test_a_hidden_layer_over_other_features_is_refused() -> None:
     hidden = Hidden(inputs_FH=torch.ones(1, 2), bias_H=torch.ones(2), outputs_H=torch.ones(2))
     with pytest.raises(ValueError, match="the hidden layer is over age; there are acted 2 s"):
         PriorRanker(Prior(weights={"age": 1.0}, hidden=hidden), item_features([[]]), own_features())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("own_half_lives_s", (0.0,), "above 0"),
+        ("acted_half_lives_s", (5.0, 5.0), "each value once"),
+        ("session_decays", (0.5, 1.5), "above 0 and at most 1"),
+        ("session_decays", (0.5, 0.5), "each value once"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(field: str, value: tuple[float, ...], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        PriorConfig.model_validate({field: value})
+
+
+def test_something_of_the_user_is_looked_at() -> None:
+    with pytest.raises(ValueError, match="both are empty"):
+        PriorConfig(session_decays=(), own_half_lives_s=())
+    users: Users = [[(START, [(1, 1), (2, 0)])]]
+    own = OwnFeatures(PriorConfig(session_decays=()), CODES, (), has_passed=True)
+    assert own.cells(examples_of(users, [(0, 1, START + 9)])).items.values_CF.shape == (2, 6)

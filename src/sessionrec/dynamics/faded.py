@@ -76,8 +76,8 @@ class FadedCounts:
     def sweep(self, time_ms_Q: IntArray) -> Iterator[tuple[int, ItemState]]:
         """Each question's place, and how items stand at its time; oldest question first.
 
-        The state is one object that moves on: copy what shall stay. Costs each event between the oldest and the newest
-        question once.
+        The state moves on: copy what shall stay. Costs each event between two questions once, or, where these are more
+        than twice the items, a search for each item.
         """
         order = np.argsort(time_ms_Q, kind="stable")
         if not len(order):
@@ -89,7 +89,9 @@ class FadedCounts:
         state = self.state(int(time_ms_Q[order[0]]))
         known = int(until_Q[0])
         for row, until in zip(order.tolist(), until_Q.tolist(), strict=True):
-            if until > known:
+            if until - known > 2 * self.num_candidates:
+                state, known = self.state(int(time_ms_Q[row])), until
+            elif until > known:
                 # In the order of time, so of several events of an item the last stays.
                 news = place_T[known:until]
                 columns = column_N[news]

@@ -120,11 +120,13 @@ def prior_ranker(
         fitted: By `fit_prior`.
         items: The features that it was fitted with.
         config: Of the prior.
-        part: The part that will be asked.
+        part: The part that will be asked; answers to validation are flattered, as the weights were fitted there.
         model: The model.
     """
     # Which half-lives there are, and what a usual click rate is, stays as it was when the weights were found.
-    known = ItemFeatures(known_before(dataset, part), config, span_s=items.span_s, rate=items.rate)
+    known = items
+    if part != "test":
+        known = ItemFeatures(known_before(dataset, part), config, span_s=items.span_s, rate=items.rate)
     return PriorRanker(fitted.prior, known, own_features(dataset, config, part), model, _experience(dataset))
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+import math
+from typing import Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from sessionrec.config import Config
 
@@ -10,8 +13,8 @@ _MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86_400.0
 
 
 class PriorConfig(Config):
-    """Features of an item, of a user and an item, and how their weights are found. Half-lives are in seconds; those
-    longer than half of the log are left out."""
+    """Features of an item, of a user and an item, and how their weights are found. Half-lives are in seconds; those of
+    what all users do that are longer than half of the log are left out, but for the shortest."""
 
     acted_half_lives_s: tuple[float, ...] = Field(
         default=(5 * _MINUTE_S, 15 * _MINUTE_S, _HOUR_S, 4 * _HOUR_S, _DAY_S, 3 * _DAY_S, 7 * _DAY_S, 28 * _DAY_S),
@@ -58,3 +61,18 @@ class PriorConfig(Config):
     """Units of the hidden layer, which is left out where it does not measure better; 0 = a linear prior."""
     penalty: float = Field(default=1e-3, ge=0)
     """Of the squares of the weights, each as if its feature had a standard deviation of 1."""
+
+    @field_validator("acted_half_lives_s", "shown_half_lives_s", "own_half_lives_s", "session_decays")
+    @classmethod
+    def _distinct(cls, values: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        most = 1.0 if info.field_name == "session_decays" else math.inf
+        if len(set(values)) < len(values) or not all(0 < value <= most for value in values):
+            limit = "above 0 and at most 1" if most == 1 else "above 0"
+            raise ValueError(f"name each value once, all {limit}")
+        return values
+
+    @model_validator(mode="after")
+    def _has_own(self) -> Self:
+        if not self.session_decays and not self.own_half_lives_s:
+            raise ValueError("give `session_decays` or `own_half_lives_s`; both are empty")
+        return self
