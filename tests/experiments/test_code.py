@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from sessionrec.experiments import code
 
 PLAIN = """
@@ -31,7 +33,12 @@ def test_a_number_counts() -> None:
 def test_parts_that_show_are_left_out_and_parts_that_measure_are_not() -> None:
     names = {str(Path(*file.parts[file.parts.index("sessionrec") + 1 :])) for file in code.measured()}
     assert {"experiments/measure.py", "evaluate/metrics.py", "model/recommender.py", "train/loop.py"} <= names
-    assert not names & {"cli/entry.py", "describe.py", "report/page.py", "experiments/runner.py"}
+    assert not names & {"cli/entry.py", "describe.py", "report/page.py", "experiments/runner.py", "dynamics/faded.py"}
+
+
+def test_all_that_floors_go_through_is_in_their_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code, "_hash", lambda files, _: " ".join(file.name for file in files))
+    assert {"recency.py", "item_knn.py", "faded.py", "events.py"} <= set(code.of_floors.__wrapped__().split())
 
 
 def test_the_version_is_the_same_twice() -> None:

@@ -79,6 +79,7 @@ def test_what_is_longer_than_a_page_is_cut_between_data_sets() -> None:
     assert text.count(r"\begin{table*}") == 3
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (shutil.which("tectonic") or shutil.which("pdflatex")), reason="no LaTeX here")
 def test_it_compiles(tmp_path: Path) -> None:
     body = document("t", NASTY, [grid()], [NASTY])

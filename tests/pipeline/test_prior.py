@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sessionrec.baselines import Ahead, ItemKnn, ItemSimilarity, KnownSessions, RecencyPopularity
 from sessionrec.data.dataset import Dataset
@@ -20,7 +21,7 @@ from sessionrec.pipeline import DataConfig, prepare
 from sessionrec.pipeline.prior import fit_prior, known_before, own_features, prior_ranker
 from sessionrec.pipeline.training import facts_of, questions
 from sessionrec.prior import Prior, PriorConfig, PriorRanker
-from sessionrec.scoring import Ranker
+from sessionrec.scoring import Ranker, top_k
 from sessionrec.sessions.rule import NativeRule
 
 CONFIG = PriorConfig(uniform=20, recent=20, best=5, hidden=0)
@@ -58,21 +59,42 @@ def test_a_prior_alone_is_fitted_and_asked(dataset: Dataset) -> None:
     assert other.prior.weights != fitted.prior.weights
 
 
-def test_no_answer_of_the_test_has_a_say(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fitted to a data set whose test sessions hold other items, the weights are the same."""
-    wanted, _ = fit_prior(dataset, View(), CONFIG)
+@pytest.mark.parametrize("has_neighbours", [False, True])
+def test_no_answer_of_the_test_has_a_say(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, has_neighbours: bool
+) -> None:
+    """Fitted and asked beside a data set whose test sessions hold other items, acted on otherwise and at other times,
+    weights and answers are the same."""
+    config = CONFIG.model_copy(update={"has_neighbours": has_neighbours})
+    batches = list(Loader(dataset, View(part="test"), questions(50), seed=0))
+
+    def answers() -> tuple[Any, list[torch.Tensor]]:
+        fitted, items = fit_prior(dataset, View(), config)
+        ranker = prior_ranker(dataset, fitted, items, config)
+        return fitted.prior.weights, [top_k(ranker.scorer(examples), 10).scores_QC for examples in batches]
+
+    wanted = answers()
     read = Dataset.read
 
     def other(self: Dataset, group: Any) -> Any:
         histories = read(self, group)
         is_test_E = np.repeat(histories.part_S == 2, np.diff(histories.session_offsets))
         assert is_test_E.any()
-        moved_E = 1 + (histories.item_E + 5) % self.num_candidates
-        return replace(histories, item_E=np.where(is_test_E, moved_E, histories.item_E).astype(histories.item_E.dtype))
+        changed = {
+            "item_E": 1 + (histories.item_E + 5) % self.num_candidates,
+            "action_E": histories.action_E ^ 1,
+            "time_ms_E": histories.time_ms_E - 10**9,
+        }
+        columns: dict[str, Any] = {}
+        for name, values in changed.items():
+            before = getattr(histories, name)
+            columns[name] = np.where(is_test_E, values, before).astype(before.dtype)
+        return replace(histories, **columns)
 
     monkeypatch.setattr(Dataset, "read", other)
-    found, _ = fit_prior(dataset, View(), CONFIG)
-    assert found.prior.weights == wanted.prior.weights
+    found = answers()
+    assert found[0] == wanted[0]
+    assert all(torch.equal(one, same) for one, same in zip(found[1], wanted[1], strict=True))
 
 
 def test_neighbours_are_those_of_the_floor(dataset: Dataset) -> None:

@@ -85,7 +85,7 @@ def fit_floors(
     sample = _Sample.of(dataset, view.model_copy(update={"part": "validation"}), sample_users)
     settings = {name: dict(choice) for name, choice in (chosen or {}).items()}
     wanted = [name for name in wanted if name not in settings]
-    total, tried, finished = sum(most_tries(RECIPES[name].grid) for name in wanted), 0, 0
+    total, tried = sum(most_tries(RECIPES[name].grid) for name in wanted), 0
 
     def quality_of(floor: Ranker) -> float:
         nonlocal tried
@@ -103,8 +103,7 @@ def fit_floors(
         make = partial(_made, recipe, known, below)
         tuned[name] = tune(recipe.grid, make, quality_of, begin)
         if recipe.grid:
-            finished += most_tries(recipe.grid)
-            tried = finished
+            tried += most_tries(recipe.grid) - len(tuned[name].quality)
             progress("choose floors", tried, total)
         settings[name] = below | tuned[name].choice
         for own, found in tuned[name].quality.items():

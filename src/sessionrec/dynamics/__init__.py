@@ -2,9 +2,9 @@
 
     ItemEvents     times of events, by item                       one pass over a data set
     FadedCounts    log2 of faded counts at any (item, time)        by search, nothing but events strictly before
-    ItemState      the same at the newest moment, event by event   a stream carries it
+    ItemState      the same at the newest moment, event by event   constant time an event
 
-Floors, the prior and a live service all stand on this.
+Floors and the prior stand on this.
 """
 
 from sessionrec.dynamics.events import ItemEvents

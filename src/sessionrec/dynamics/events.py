@@ -44,7 +44,7 @@ class ItemEvents:
     def collect(
         cls, dataset: Dataset, *, before: Literal["validation", "test"] = "test", kind: Kind = "acted"
     ) -> ItemEvents:
-        """Read all row groups once, in turn. Takes 16 bytes an event, and twice as much while sorting.
+        """Read all row groups once, in turn. Takes 16 bytes an event, and three times as much while sorting.
 
         Args:
             dataset: Of whom.

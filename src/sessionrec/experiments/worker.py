@@ -3,7 +3,7 @@
     fit in its folder of work (or go on there)  ->  test questions  ->  a result, and the work is removed
 
 Ends with 0 when the results are there, 130 when it was stopped (the checkpoint is left), 75 when another process has
-the job, 1 when it failed; what it says goes to OUT/logs/KEY.log.
+the job, 1 when it failed; what it says goes to its log, see `places`.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from sessionrec.scoring import Ranker
 
 _MOST_STEPS = 200
 _HELD_OUT = 5
-"""One question in so many decides how long the hidden layer learns."""
+"""One user in so many decides how long the hidden layer learns."""
 _BATCH_QUESTIONS, _LEARNING_RATE, _DECAY, _EPOCHS, _PATIENCE = 64, 5e-3, 1e-2, 30, 4
 _LEAST_STEPS = 24
 """Of an epoch; of few questions a batch has fewer."""
@@ -99,7 +99,7 @@ def calibrate(
     if config.hidden:
         weights_X, hidden = _with_hidden(problem, weights_X, usual_X, config.hidden, generator)
         with torch.no_grad():
-            loss = float(problem.loss(lambda features: _score(features, weights_X, hidden)))
+            loss = float(problem.loss(lambda features: _score(features, weights_X, hidden), problem.weights()))
     names = names_of(items, own)
     spread = (weights_X * torch.where(usual_X > 0, spread_X, 0.0)).tolist()
     return Fitted(
@@ -119,20 +119,21 @@ def calibrate(
 
 def _linear(problem: Problem, usual_X: Tensor, penalty: float) -> tuple[Tensor, float]:
     """[X] weights of features as they are, and the loss; `usual_X` is 0 where there is to be none."""
+    weight_P = problem.weights()
     usual_weights_X = torch.zeros(len(usual_X), requires_grad=True)
     optimizer = torch.optim.LBFGS([usual_weights_X], max_iter=_MOST_STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         weights_X = usual_weights_X * usual_X
-        loss = problem.loss(lambda features: features @ weights_X) + penalty * usual_weights_X.square().sum()
+        loss = problem.loss(lambda features: features @ weights_X, weight_P) + penalty * usual_weights_X.square().sum()
         torch.autograd.backward(loss)
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         weights_X = (usual_weights_X * usual_X).detach()
-        return weights_X, float(problem.loss(lambda features: features @ weights_X))
+        return weights_X, float(problem.loss(lambda features: features @ weights_X, weight_P))
 
 
 def _score(features_NX: Tensor, weights_X: Tensor, hidden: Hidden | None) -> Tensor:
@@ -171,24 +172,27 @@ def _with_hidden(
     problem: Problem, weights_X: Tensor, usual_X: Tensor, size: int, generator: np.random.Generator
 ) -> tuple[Tensor, Hidden | None]:
     """Linear weights and a hidden layer; the weights as they were and None where it answers nobody better."""
-    order = generator.permutation(problem.num_questions)
-    held_out, learnt = (np.sort(part) for part in np.split(order, [problem.num_questions // _HELD_OUT]))
-    if not len(held_out):
+    user_Q = problem.user_Q.numpy()
+    users = generator.permutation(np.unique(user_Q))
+    is_held_out_Q = np.isin(user_Q, users[: len(users) // _HELD_OUT])
+    others, learnt = problem.some(np.flatnonzero(is_held_out_Q)), np.flatnonzero(~is_held_out_Q)
+    if not len(others.question_P):
         return weights_X, None
-    others = problem.some(held_out)
+    of_others_P = others.weights()
     net = _Net(weights_X, usual_X, size, generator)
     optimizer = torch.optim.AdamW(net.parameters(), lr=_LEARNING_RATE, weight_decay=_DECAY)
     with torch.no_grad():
-        best_loss, best, since = float(others.loss(net)), None, 0
+        best_loss, best, since = float(others.loss(net, of_others_P)), None, 0
     for _ in range(_EPOCHS):
         steps = min(max(len(learnt) // _BATCH_QUESTIONS, _LEAST_STEPS), len(learnt))
         for questions in np.array_split(generator.permutation(learnt), steps):
-            loss = problem.some(np.sort(questions)).loss(net)
+            some = problem.some(np.sort(questions))
+            loss = some.loss(net, some.weights())
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
         with torch.no_grad():
-            found = float(others.loss(net))
+            found = float(others.loss(net, of_others_P))
         since += 1
         if found < best_loss:
             best_loss, best, since = found, copy.deepcopy(net.state_dict()), 0

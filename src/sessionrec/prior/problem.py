@@ -41,16 +41,29 @@ class Problem:
     """[P] ascending."""
     question_D: Tensor
     """[D] ascending."""
-    weight_P: Tensor
-    """[P] of each pair: users alike, of a user its questions alike, of a question its positives alike; sums to 1."""
-    num_questions: int
-    """Q."""
+    user_Q: Tensor
+    """[Q] place of the user in the data set."""
 
-    def loss(self, score: Callable[[Tensor], Tensor]) -> Tensor:
-        """Weighted mean over the pairs of `log(e^{s_v} + sum_d e^{s_d} / expected_d) - s_v`.
+    @property
+    def num_questions(self) -> int:
+        """Q."""
+        return len(self.user_Q)
+
+    def weights(self) -> Tensor:
+        """[P] of each pair: users alike, of a user the questions with a positive alike, of these the positives alike;
+        they sum to 1."""
+        positives_Q = torch.bincount(self.question_P, minlength=self.num_questions)
+        _, place_Q = torch.unique(self.user_Q, return_inverse=True)
+        questions_U = torch.bincount(place_Q, weights=(positives_Q > 0).float())
+        weight_P = 1 / (positives_Q * questions_U[place_Q])[self.question_P]
+        return (weight_P / weight_P.sum().clamp_min(1e-30)).float()
+
+    def loss(self, score: Callable[[Tensor], Tensor], weight_P: Tensor) -> Tensor:
+        """Weighted sum over the pairs of `log(e^{s_v} + sum_d e^{s_d} / expected_d) - s_v`.
 
         Args:
             score: From [N, X] features to [N].
+            weight_P: [P], see `weights`.
         """
         score_D = score(self.draw_DX) - self.log_expected_D
         top_Q = torch.full((self.num_questions,), -torch.inf).scatter_reduce(
@@ -59,7 +72,7 @@ class Problem:
         top_Q = torch.where(torch.isinf(top_Q), 0.0, top_Q)
         sums_Q = torch.zeros(self.num_questions).index_add(0, self.question_D, (score_D - top_Q[self.question_D]).exp())
         lse_Q = sums_Q.clamp_min(1e-30).log() + top_Q
-        return (torch.nn.functional.softplus(lse_Q[self.question_P] - score(self.positive_PX)) * self.weight_P).sum()
+        return (torch.nn.functional.softplus(lse_Q[self.question_P] - score(self.positive_PX)) * weight_P).sum()
 
     def some(self, questions: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Problem:
         """The problem of some questions, ascending."""
@@ -71,30 +84,26 @@ class Problem:
                 torch.from_numpy(places),
                 torch.from_numpy(np.repeat(np.arange(len(questions)), np.diff(cuts))),
             )
-        weight_P = self.weight_P[parts["P"][0]]
         return Problem(
             positive_PX=self.positive_PX[parts["P"][0]],
             draw_DX=self.draw_DX[parts["D"][0]],
             log_expected_D=self.log_expected_D[parts["D"][0]],
             question_P=parts["P"][1],
             question_D=parts["D"][1],
-            weight_P=weight_P / weight_P.sum().clamp_min(1e-30),
-            num_questions=len(questions),
+            user_Q=self.user_Q[torch.from_numpy(questions)],
         )
 
     @staticmethod
     def join(parts: Sequence[Problem]) -> Problem:
-        """One after the other, users alike over all of them."""
+        """One after the other."""
         starts = np.cumsum([0, *(part.num_questions for part in parts)]).tolist()
-        weight_P = torch.cat([part.weight_P for part in parts])
         return Problem(
             positive_PX=torch.cat([part.positive_PX for part in parts]),
             draw_DX=torch.cat([part.draw_DX for part in parts]),
             log_expected_D=torch.cat([part.log_expected_D for part in parts]),
             question_P=torch.cat([part.question_P + at for part, at in zip(parts, starts, strict=False)]),
             question_D=torch.cat([part.question_D + at for part, at in zip(parts, starts, strict=False)]),
-            weight_P=weight_P / weight_P.sum().clamp_min(1e-30),
-            num_questions=starts[-1],
+            user_Q=torch.cat([part.user_Q for part in parts]),
         )
 
 
@@ -126,7 +135,7 @@ def collect(
         _of_batch(examples, items, own, config, candidates, model, experience_V, since_ms, is_exact)
         for examples in batches
     ]
-    if not any(len(part.weight_P) for part in parts):
+    if not any(len(part.question_P) for part in parts):
         raise ValueError("no question asks for a candidate, so there is nothing to fit; look at the split")
     return Problem.join(parts)
 
@@ -169,17 +178,13 @@ def _of_batch(
     trusted = scores * experience_V.numpy()[item - 1]
     columns = [features.pairs(question, item), scores[:, None], trusted[:, None]]
     joined_PX = torch.from_numpy(np.concatenate(columns, axis=1))
-    user_Q = targets.user_Q.cpu().numpy()
-    per_question_Q = 1 / np.maximum(np.bincount(user_Q[asked], minlength=examples.inputs.num_users), 1)[user_Q]
-    weight_P = per_question_Q[question_P] / np.bincount(question_P, minlength=len(time_ms_Q))[question_P]
     return Problem(
         positive_PX=joined_PX[: len(item_P)],
         draw_DX=joined_PX[len(item_P) :],
         log_expected_D=torch.from_numpy(draws.log_expected_D[~is_hit_D]),
         question_P=torch.from_numpy(np.searchsorted(asked, question_P)),
         question_D=torch.from_numpy(np.searchsorted(asked, question_D)),
-        weight_P=torch.from_numpy(weight_P.astype(np.float32)),
-        num_questions=len(asked),
+        user_Q=examples.inputs.user_index_B[targets.user_Q].cpu()[torch.from_numpy(asked)],
     )
 
 
