@@ -48,7 +48,7 @@ def main() -> None:
     ask("model", model)
     for name, beside in (("prior", None), ("both", model)):
         started = time.perf_counter()
-        fitted, items = fit_prior(dataset, trained.view, config, model=beside, seed=given.seed)
+        fitted, scheme = fit_prior(dataset, trained.view, config, model=beside, seed=given.seed)
         most = sorted(fitted.contribution.items(), key=lambda pair: -abs(pair[1]))[:8]
         print(
             f"{name}: loss {fitted.loss:.4f}, linear {fitted.loss_linear:.4f}, without {fitted.loss_without:.4f}; "
@@ -56,7 +56,7 @@ def main() -> None:
             + ", ".join(f"{feature} {value:+.2f}" for feature, value in most),
             flush=True,
         )
-        ask(name, prior_ranker(dataset, fitted, items, config, model=beside))
+        ask(name, prior_ranker(dataset, fitted, scheme, model=beside))
 
 
 if __name__ == "__main__":

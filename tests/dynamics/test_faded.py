@@ -77,6 +77,21 @@ def test_event_by_event_is_the_same_in_whatever_order_they_come(events: Events, 
         assert np.array_equal(state.is_known_V, np.bincount([item - 1 for item, _ in events], minlength=ITEMS) > 0)
 
 
+@given(drawn_events, st.integers(0, 40))
+def test_many_events_at_once_are_the_same_as_one_by_one(events: Events, cut: int) -> None:
+    end = 11_000 + T0
+    wanted = FadedCounts(events_of(events), HALF_LIVES).state(end)
+    state = ItemState.empty(ITEMS, HALF_LIVES)
+    for part in (events[:cut], events[cut:]):
+        item, time = (np.array([event[column] for event in part], np.int64) for column in (0, 1))
+        state.add_all(item, time + T0)
+    np.testing.assert_allclose(state.at(end), wanted.at(end), atol=1e-4, rtol=1e-6)
+    for name in ("time_ms_V", "first_ms_V", "is_known_V"):
+        assert np.array_equal(getattr(state, name), getattr(wanted, name))
+    some = np.array([2, 0, 2])
+    assert np.array_equal(state.at(np.full(3, end), some), state.at(end)[some], equal_nan=True)
+
+
 @given(drawn_events, st.integers(0, 44).map(lambda t: t * 250), st.integers(0, 10**9))
 def test_what_happens_at_the_time_or_later_changes_nothing(events: Events, time: int, later: int) -> None:
     moved = [(item, at if at < time else at + later) for item, at in events]

@@ -18,7 +18,7 @@ from sessionrec.dynamics import ItemEvents
 from sessionrec.evaluate import EvalProtocol, evaluate
 from sessionrec.logs import PlantedConfig
 from sessionrec.pipeline import DataConfig, prepare
-from sessionrec.pipeline.prior import fit_prior, known_before, own_features, prior_ranker
+from sessionrec.pipeline.prior import _own_features, fit_prior, known_before, prior_ranker
 from sessionrec.pipeline.training import facts_of, questions
 from sessionrec.prior import Prior, PriorConfig, PriorRanker
 from sessionrec.scoring import Ranker, top_k
@@ -49,9 +49,9 @@ def test_what_is_known_before_a_part_is_of_earlier_parts(dataset: Dataset) -> No
 
 
 def test_a_prior_alone_is_fitted_and_asked(dataset: Dataset) -> None:
-    fitted, items = fit_prior(dataset, View(), CONFIG)
+    fitted, scheme = fit_prior(dataset, View(), CONFIG)
     assert fitted.loss < fitted.loss_without
-    ranker = prior_ranker(dataset, fitted, items, CONFIG)
+    ranker = prior_ranker(dataset, fitted, scheme)
     assert 0 < recall(dataset, ranker) <= 1
     again, _ = fit_prior(dataset, View(), CONFIG)
     assert again.prior.weights == fitted.prior.weights
@@ -69,8 +69,8 @@ def test_no_answer_of_the_test_has_a_say(
     batches = list(Loader(dataset, View(part="test"), questions(50), seed=0))
 
     def answers() -> tuple[Any, list[torch.Tensor]]:
-        fitted, items = fit_prior(dataset, View(), config)
-        ranker = prior_ranker(dataset, fitted, items, config)
+        fitted, scheme = fit_prior(dataset, View(), config)
+        ranker = prior_ranker(dataset, fitted, scheme)
         return fitted.prior.weights, [top_k(ranker.scorer(examples), 10).scores_QC for examples in batches]
 
     wanted = answers()
@@ -100,9 +100,9 @@ def test_no_answer_of_the_test_has_a_say(
 def test_neighbours_are_those_of_the_floor(dataset: Dataset) -> None:
     """A planted group is acted on together: neighbours alone find what the floor finds."""
     config = CONFIG.model_copy(update={"has_neighbours": True})
-    own = own_features(dataset, config, "test")
+    own = _own_features(dataset, config, "test")
     assert [other.name for other in own.others] == ["neighbours"]
-    items = prior_ranker(dataset, *fit_prior(dataset, View(), config), config)
+    items = prior_ranker(dataset, *fit_prior(dataset, View(), config))
     alone = PriorRanker(Prior(weights={"neighbours": 1.0}), items._items, own)
     floor = ItemKnn(ItemSimilarity(KnownSessions.collect(dataset), by="user", shrink=10.0), decay=0.8, own=True)
     popular = RecencyPopularity(ItemEvents.collect(dataset), half_life_s=1e12)
@@ -112,7 +112,7 @@ def test_neighbours_are_those_of_the_floor(dataset: Dataset) -> None:
 def test_attributes_are_those_of_the_catalogue(tmp_path: Path) -> None:
     log = PlantedConfig(num_users=60, num_groups=6, group_size=3, sessions_per_user=5, exposures_per_session=2)
     data = prepare(DataConfig(log=log, session=NativeRule()), tmp_path / "data")
-    own = own_features(data, CONFIG, "test")
+    own = _own_features(data, CONFIG, "test")
     assert own.attributes == tuple(data.item_features)
     for place, name in enumerate(own.attributes):
         assert np.array_equal(own.codes(place), data.items[name].to_numpy()[: data.num_candidates])

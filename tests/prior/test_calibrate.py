@@ -46,7 +46,7 @@ class Fixed:
     scores_QV: torch.Tensor
 
     def scorer(self, examples: Examples) -> Scorer:
-        return DotScorer(self.scores_QV[examples.inputs.user_index_B], torch.eye(ITEMS))
+        return DotScorer(self.scores_QV[examples.inputs.user_index_B[examples.targets.user_Q]], torch.eye(ITEMS))
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,12 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
+def shown_world(world: World) -> World:
+    """Beside its answer each session shows the three items that are freshest."""
+    return showing(world, lambda fresh: fresh)
+
+
+@pytest.fixture(scope="module")
 def bent_world() -> World:
     """What is neither fresh nor forgotten is left alone: no weight says that."""
     return a_world(lambda _, features: np.abs(features[..., 0] - 9), 600)
@@ -87,7 +93,8 @@ def a_world(score: Callable[[Any, Any], Any], size: int) -> World:
     item = np.where(random.random(4000) < 0.5, np.repeat(random.integers(1, ITEMS + 1, 100), 40), burst)
     time = np.sort(random.integers(START, END, 4000)) * S
     acted = ItemEvents.of(item, time, ITEMS)
-    features = ItemFeatures(Known(acted=acted, shown=None), CONFIG, span_s=1e9)
+    of = Known(acted=acted, shown=None)
+    features = ItemFeatures(of, scheme=replace(of.scheme(CONFIG), span_s=1e9))
     own = OwnFeatures(CONFIG, np.zeros((ITEMS, 0), np.int32), (), has_passed=False)
     users: Users = [
         [(START + 10 * n, [(int(of), 1)]) for n, of in enumerate(random.integers(1, ITEMS + 1, 4))] for _ in range(size)
@@ -105,6 +112,29 @@ def a_world(score: Callable[[Any, Any], Any], size: int) -> World:
     positives = Jagged(values=torch.from_numpy(answers), offsets=torch.arange(size + 1))
     targets = replace(examples.targets, positives=positives)
     return World(Examples(examples.inputs, targets), features, own, model)
+
+
+def showing(world: World, liked: Callable[[Any], Any], number: int = 3) -> World:
+    """What is passed over are the items, other than the answer, with most of a function of how fresh they are."""
+    inputs, targets = world.examples
+    size, answers = targets.num_questions, targets.positives.values.numpy() - 1
+    question, column = np.indices((size, ITEMS)).reshape(2, -1)
+    fresh = Features(world.items, world.own, world.examples).pairs(question, column + 1)[:, 0].reshape(size, ITEMS)
+    liking = liked(fresh)
+    liking[np.arange(size), answers] = -np.inf
+    shown = torch.from_numpy(np.argsort(-liking, axis=1)[:, :number].ravel() + 1)
+    negatives = Jagged(values=shown, offsets=torch.arange(size + 1) * number)
+    return replace(world, examples=Examples(inputs, replace(targets, negatives=negatives)))
+
+
+def cost_of_order(world: World, fitted: Fitted) -> float:
+    """By the ranker's own scores: what it costs to have the answer first of what was shown."""
+    targets = world.examples.targets
+    scorer = PriorRanker(fitted.prior, world.items, world.own, world.model).scorer(world.examples)
+    shown = torch.cat([targets.positives.values[:, None], targets.negatives.values.view(targets.num_questions, -1)], 1)
+    question = torch.arange(targets.num_questions).repeat_interleave(shown.shape[1])
+    scores = scorer.pairs(question, shown.flatten()).view_as(shown)
+    return float(torch.nn.functional.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.int64)))
 
 
 def found(fitted: Fitted) -> dict[str, float]:
@@ -173,6 +203,43 @@ def test_a_penalty_draws_weights_to_zero(world: World) -> None:
     assert sizes[2] < 0.01
 
 
+def test_more_weight_of_the_order_costs_less_of_it_and_more_of_the_catalogue(shown_world: World) -> None:
+    """To be fresh helps to be found, and to be shown; among what is shown it says nothing good."""
+    fits = [shown_world.fit(CONFIG.model_copy(update={"rank_weight": weight})) for weight in (0.0, 0.5, 5.0)]
+    costs = [cost_of_order(shown_world, fitted) for fitted in fits]
+    assert costs[0] > costs[1] + 0.05 > costs[2] + 0.1
+    finds = [fitted.loss - weight * cost for fitted, weight, cost in zip(fits, (0.0, 0.5, 5.0), costs, strict=True)]
+    assert finds[0] < finds[1] < finds[2]
+    fresh = [fitted.prior.weights["acted 10 min"] for fitted in fits]
+    assert fresh[0] > fresh[1] > fresh[2]
+
+
+def test_without_exposures_the_weight_of_the_order_says_nothing(bent_world: World) -> None:
+    """Bit for bit, and so does what was shown where the weight is 0."""
+    shown = showing(bent_world, lambda fresh: fresh)
+    none, some = (CONFIG.model_copy(update={"rank_weight": weight, "hidden": 4}) for weight in (0.0, 0.5))
+    wanted = bent_world.fit(none)
+    for fitted in (bent_world.fit(some), shown.fit(none)):
+        assert (fitted.prior.weights, fitted.prior.scale) == (wanted.prior.weights, wanted.prior.scale)
+        assert (fitted.loss, fitted.contribution) == (wanted.loss, wanted.contribution)
+    assert shown.fit(some).prior.weights != wanted.prior.weights
+
+
+def test_a_hidden_layer_may_be_kept_for_the_order_alone(bent_world: World) -> None:
+    """What is asked for was drawn at random; what was passed over is the freshest and the most forgotten: no weight
+    says that."""
+    inputs, targets = bent_world.examples
+    drawn = torch.randint(1, ITEMS + 1, (targets.num_questions,), generator=torch.Generator().manual_seed(1))
+    positives = Jagged(values=drawn, offsets=targets.positives.offsets)
+    random = replace(bent_world, examples=Examples(inputs, replace(targets, positives=positives)))
+    world = showing(random, lambda fresh: np.abs(fresh - np.median(fresh)), 10)
+    config = CONFIG.model_copy(update={"hidden": 6})
+    without, fitted = (world.fit(config.model_copy(update={"rank_weight": weight})) for weight in (0.0, 1.0))
+    assert without.prior.hidden is None
+    assert fitted.prior.hidden is not None
+    assert fitted.loss < fitted.loss_linear - 0.1
+
+
 def test_the_same_draws_give_the_same_weights(world: World, bent_world: World) -> None:
     assert world.fit() == world.fit()
     one, other = (bent_world.fit(CONFIG.model_copy(update={"hidden": 4})) for _ in range(2))
@@ -202,6 +269,29 @@ def test_only_questions_since_a_time_are_looked_at(world: World) -> None:
     assert found[0] == found[1]
     assert found[0].num_questions == int(is_new.sum())
     assert found[0].prior.scale == pytest.approx(TRUE["model"], abs=0.15)
+
+
+def test_the_model_is_not_asked_for_older_questions(world: World) -> None:
+    asked: list[int] = []
+
+    class Counted(Fixed):
+        def scorer(self, examples: Examples) -> Scorer:
+            asked.append(examples.targets.num_questions)
+            return super().scorer(examples)
+
+    since_ms = int(world.examples.targets.time_ms_Q.sort().values[-7])
+    older = replace(world.examples.targets, time_ms_Q=world.examples.targets.time_ms_Q - END * S)
+    fitted = calibrate(
+        [Examples(world.examples.inputs, older), world.examples],
+        world.items,
+        world.own,
+        CONFIG,
+        model=Counted(world.model.scores_QV),
+        generator=np.random.default_rng(7),
+        since_ms=since_ms,
+    )
+    assert asked == [fitted.num_questions]
+    assert fitted.num_questions < 10
 
 
 def test_a_model_is_trusted_by_experience(world: World) -> None:

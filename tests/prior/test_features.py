@@ -15,8 +15,8 @@ from hypothesis import given
 from sessionrec.baselines.recency import RecencyPopularity
 from sessionrec.baselines.repeat import Repeat
 from sessionrec.batch import Examples
-from sessionrec.dynamics import ItemEvents
-from sessionrec.prior import ItemFeatures, Known, OwnFeatures, Prior, PriorConfig, PriorRanker
+from sessionrec.dynamics import ItemEvents, ItemState
+from sessionrec.prior import ItemFeatures, Known, LiveItems, OwnFeatures, Prior, PriorConfig, PriorRanker
 from sessionrec.prior.features import Features, names_of
 from sessionrec.prior.prior import Hidden
 from sessionrec.scoring import Block, DotScorer, Ranker, Scorer
@@ -62,7 +62,8 @@ def known(users: Users) -> Known:
 
 
 def item_features(users: Users, config: PriorConfig = CONFIG) -> ItemFeatures:
-    return ItemFeatures(known(users), config, span_s=1e9, rate=0.5)
+    of = known(users)
+    return ItemFeatures(of, scheme=replace(of.scheme(config), span_s=1e9, rate=0.5))
 
 
 class After:
@@ -281,7 +282,8 @@ def test_repeat_is_two_weights(users: Users, decay: float) -> None:
     examples = examples_of(users, asked(users))
     # The user's own items above all others, then by how often; far below, what all have, which parts equals.
     weights = {f"own acted {decay:g} a session": 1.0, "acted 1.15741e+07 d": 1e-4}
-    features = ItemFeatures(known(users), config, span_s=1e15, rate=0.5)
+    of = known(users)
+    features = ItemFeatures(of, scheme=replace(of.scheme(config), span_s=1e15))
     ranker = PriorRanker(Prior(weights=weights), features, own_features(config))
     # The floor counts events before the part, the prior those before the question: here all are before.
     late = replace_times(examples, 10**6)
@@ -294,11 +296,47 @@ def replace_times(examples: Examples, seconds: int) -> Examples:
     return Examples(examples.inputs, targets)
 
 
+@given(worlds, st.integers(0, 6), st.booleans())
+def test_items_as_they_stand_are_what_a_search_finds(users: Users, after: int, in_stream: bool) -> None:
+    """Event by event, or all at once, the features at and after the newest event are those of the whole past."""
+    past = item_features(users)
+    acted, shown = (ItemState.empty(ITEMS, half_lives) for half_lives in (past.scheme.acted_s, past.scheme.shown_s))
+    live = LiveItems(past.scheme, acted, shown)
+    if in_stream:
+        of_acted = list(events(users, acted=True))
+        for item, time in events(users, acted=False):
+            live.add(item, time * S, is_acted=(item, time) in of_acted)
+    else:
+        for state, is_acted in ((acted, True), (shown, False)):
+            pairs = np.array(events(users, acted=is_acted), np.int64).reshape(-1, 2)
+            state.add_all(pairs[:, 0], pairs[:, 1] * S)
+        live = LiveItems(past.scheme, acted, shown)
+    newest = max((time for _, time in events(users, acted=False)), default=START)
+    # 7 s is the longest half-life: beyond, a state that nobody feeds stands still.
+    times = np.array([newest + after, newest + after, newest + 10**6, 1]) * S + 1
+    meant = np.array([newest + after, newest + after, newest + 7, newest]) * S + 1
+    meant[:3] = np.minimum(meant[:3], (newest + 7) * S)
+    if not events(users, acted=False):
+        return
+    wanted = {place: rows.copy() for place, rows in past.sweep(meant)}
+    found = {place: rows.copy() for place, rows in live.sweep(times)}
+    every = np.arange(1, ITEMS + 1)
+    for place in range(4):
+        np.testing.assert_allclose(found[place], wanted[place], atol=1e-3)
+        np.testing.assert_allclose(live.at(np.full(ITEMS, times[place]), every), wanted[place], atol=1e-3)
+
+
+def test_a_state_of_another_log_is_refused() -> None:
+    scheme = known([[]]).scheme(CONFIG)
+    with pytest.raises(ValueError, match="do not agree on whether there are exposures"):
+        LiveItems(scheme, ItemState.empty(ITEMS, scheme.acted_s), None)
+
+
 def test_half_lives_beyond_the_log_are_left_out() -> None:
     users: Users = [[(START, [(1, 1)]), (START + 10, [(2, 1)])]]
-    names = ItemFeatures(known(users), CONFIG).names
+    names = known(users).scheme(CONFIG).names
     assert names == ("acted 2 s", "shown 3 s", "age")
-    assert ItemFeatures(known([[]]), CONFIG).names == ("acted 2 s", "shown 3 s", "age")
+    assert known([[]]).scheme(CONFIG).names == ("acted 2 s", "shown 3 s", "age")
 
 
 def test_without_exposures_nothing_is_passed_over() -> None:
@@ -307,8 +345,8 @@ def test_without_exposures_nothing_is_passed_over() -> None:
     users: Users = [[(START, [(1, 0), (2, 1)])]]
     cells = own.cells(examples_of(users, [(0, 1, START + 50)]))
     assert (cells.items.key_C + 1).tolist() == [2]
-    items = ItemFeatures(Known(acted=known(users).acted, shown=None), CONFIG, span_s=1e9)
-    assert items.names == ("acted 2 s", "acted 7 s", "age")
+    scheme = Known(acted=known(users).acted, shown=None).scheme(CONFIG)
+    assert replace(scheme, span_s=1e9).names == ("acted 2 s", "acted 7 s", "age")
 
 
 def test_a_weight_of_no_feature_is_refused() -> None:

@@ -13,27 +13,32 @@ from sessionrec.prior.problem import Problem
 
 WEIGHTS = torch.tensor([0.7, -0.4, 0.2])
 
-Question = tuple[int, list[list[float]], list[tuple[list[float], float]]]
-"""User, features of positives, (features, expected draws) of candidates."""
+Question = tuple[int, list[list[float]], list[tuple[list[float], float]], list[list[float]]]
+"""User, features of positives, (features, expected draws) of candidates, features of what was passed over."""
 
 QUESTIONS: list[Question] = [
-    (5, [[1.0, 0.0, 2.0], [0.5, 1.0, 0.0]], [([0.0, 1.0, 1.0], 0.5), ([1.0, 1.0, 0.0], 2.0)]),
-    (5, [[0.0, 0.0, 1.0]], [([2.0, 0.0, 0.0], 1.0)]),
-    (9, [], [([1.0, 0.0, 0.0], 1.0)]),
-    (9, [[1.0, 1.0, 1.0]], []),
-    (2, [[0.0, 2.0, 0.0]], [([0.0, 0.0, 3.0], 0.1)]),
+    (5, [[1.0, 0.0, 2.0], [0.5, 1.0, 0.0]], [([0.0, 1.0, 1.0], 0.5), ([1.0, 1.0, 0.0], 2.0)], [[3.0, 0.0, 0.0]]),
+    (5, [[0.0, 0.0, 1.0]], [([2.0, 0.0, 0.0], 1.0)], [[0.0, 1.0, 0.0], [1.0, 0.0, 4.0]]),
+    (9, [], [([1.0, 0.0, 0.0], 1.0)], [[1.0, 0.0, 0.0]]),
+    (9, [[1.0, 1.0, 1.0]], [], []),
+    (2, [[0.0, 2.0, 0.0]], [([0.0, 0.0, 3.0], 0.1)], [[0.0, 0.0, 9.0]]),
+    (2, [[2.0, 0.0, 0.0]], [([0.0, 1.0, 0.0], 1.0)], []),
 ]
+RANK_WEIGHT = 0.7
 
 
 def problem(questions: list[Question]) -> Problem:
-    positives = [(place, features) for place, (_, some, _) in enumerate(questions) for features in some]
-    draws = [(place, *draw) for place, (_, _, some) in enumerate(questions) for draw in some]
+    positives = [(place, features) for place, (_, some, _, _) in enumerate(questions) for features in some]
+    draws = [(place, *draw) for place, (_, _, some, _) in enumerate(questions) for draw in some]
+    passed = [(place, features) for place, (*_, some) in enumerate(questions) for features in some]
     return Problem(
         positive_PX=torch.tensor([features for _, features in positives]).reshape(-1, 3),
         draw_DX=torch.tensor([features for _, features, _ in draws]).reshape(-1, 3),
+        passed_NX=torch.tensor([features for _, features in passed]).reshape(-1, 3),
         log_expected_D=torch.tensor([math.log(expected) for *_, expected in draws]),
         question_P=torch.tensor([place for place, _ in positives], dtype=torch.int64),
         question_D=torch.tensor([place for place, *_ in draws], dtype=torch.int64),
+        question_N=torch.tensor([place for place, _ in passed], dtype=torch.int64),
         user_Q=torch.tensor([user for user, *_ in questions]),
     )
 
@@ -42,38 +47,64 @@ def score(features: list[float]) -> float:
     return float(np.dot(WEIGHTS.numpy(), features))
 
 
-def plain(questions: list[Question]) -> float:
-    users: dict[int, list[float]] = {}
-    for user, positives, draws in questions:
-        others = sum(math.exp(score(features)) / expected for features, expected in draws)
-        losses = [math.log(math.exp(score(features)) + others) - score(features) for features in positives]
-        if losses:
-            users.setdefault(user, []).append(sum(losses) / len(losses))
-    return sum(sum(found) / len(found) for found in users.values()) / len(users)
+def plain(questions: list[Question]) -> tuple[float, float]:
+    """What it costs to find, and to order."""
+    find: dict[int, list[float]] = {}
+    order: dict[int, list[float]] = {}
+    for user, positives, draws, passed in questions:
+        drawn = sum(math.exp(score(features)) / expected for features, expected in draws)
+        shown = sum(math.exp(score(features)) for features in passed)
+        for costs, others, is_asked in ((find, drawn, True), (order, shown, bool(passed))):
+            losses = [math.log(math.exp(score(features)) + others) - score(features) for features in positives]
+            if losses and is_asked:
+                costs.setdefault(user, []).append(sum(losses) / len(losses))
+    first, second = (sum(sum(one) / len(one) for one in each.values()) / max(len(each), 1) for each in (find, order))
+    return first, second
 
 
-def loss(asked: Problem) -> float:
-    return float(asked.loss(lambda features: features @ WEIGHTS, asked.weights()))
+def loss(asked: Problem, rank_weight: float = RANK_WEIGHT) -> float:
+    return float(asked.loss(lambda features: features @ WEIGHTS, asked.weights(rank_weight)))
 
 
-@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4], [4, 1, 3, 0, 2]])
-@pytest.mark.parametrize("cuts", [[5], [2, 3], [1, 1, 1, 1, 1]])
+def whole(questions: list[Question]) -> float:
+    find, order = plain(questions)
+    return find + RANK_WEIGHT * order
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [5, 4, 1, 3, 0, 2]])
+@pytest.mark.parametrize("cuts", [[6], [2, 4], [1, 1, 1, 1, 1, 1]])
 def test_the_loss_is_that_of_a_loop_however_a_user_s_questions_are_spread(order: list[int], cuts: list[int]) -> None:
     questions, start, parts = [QUESTIONS[place] for place in order], 0, []
     for size in cuts:
         parts.append(problem(questions[start : start + size]))
         start += size
-    assert loss(Problem.join(parts)) == pytest.approx(plain(QUESTIONS), rel=1e-5)
+    assert loss(Problem.join(parts)) == pytest.approx(whole(QUESTIONS), rel=1e-5)
 
 
-@pytest.mark.parametrize("places", [[0], [1, 4], [0, 2, 3], [0, 1, 2, 3, 4]])
+@pytest.mark.parametrize("places", [[0], [1, 4], [0, 2, 3], [2, 3], [0, 1, 2, 3, 4, 5]])
 def test_some_questions_are_a_problem_of_their_own(places: list[int]) -> None:
     found = problem(QUESTIONS).some(np.array(places))
-    assert loss(found) == pytest.approx(plain([QUESTIONS[place] for place in places]), rel=1e-5)
+    assert loss(found) == pytest.approx(whole([QUESTIONS[place] for place in places]), rel=1e-5)
 
 
 def test_weights_are_users_alike() -> None:
-    weights = problem(QUESTIONS).weights()
-    torch.testing.assert_close(weights, torch.tensor([1 / 4, 1 / 4, 1 / 2, 1.0, 1.0]) / 3)
-    alone = replace(problem(QUESTIONS), user_Q=torch.arange(5))
-    torch.testing.assert_close(alone.weights(), torch.tensor([1 / 2, 1 / 2, 1.0, 1.0, 1.0]) / 4)
+    found = problem(QUESTIONS).weights(0.0)
+    torch.testing.assert_close(found.find_P, torch.tensor([1 / 4, 1 / 4, 1 / 2, 1.0, 1 / 2, 1 / 2]) / 3)
+    assert found.order_P is None
+    alone = replace(problem(QUESTIONS), user_Q=torch.arange(6))
+    torch.testing.assert_close(alone.weights(0.0).find_P, torch.tensor([1 / 2, 1 / 2, 1.0, 1.0, 1.0, 1.0]) / 5)
+
+
+def test_the_order_is_that_of_questions_with_both_kinds() -> None:
+    """User 9 has none, and one question of user 2 has nothing that was passed over."""
+    order_P = problem(QUESTIONS).weights(0.5).order_P
+    assert order_P is not None
+    torch.testing.assert_close(order_P, 0.5 * torch.tensor([1 / 4, 1 / 4, 1 / 2, 0.0, 1.0, 0.0]) / 2)
+
+
+def test_without_exposures_the_order_costs_nothing() -> None:
+    shown = problem(QUESTIONS)
+    none = problem([(*question, []) for *question, _ in QUESTIONS])  # type: ignore[misc]
+    assert none.weights(0.5).order_P is None
+    assert loss(none, 0.5) == loss(none, 0.0) == loss(shown, 0.0)
+    assert loss(shown, 0.5) > loss(shown, 0.0)

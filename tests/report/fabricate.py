@@ -23,6 +23,8 @@ MODEL = "SessionRec-HSTU"
 FINGERPRINT = "0123456789abcdef"
 SYSTEMS = {MODEL: 0.5, "popularity": 0.0, "recency popularity": 0.35, "repeat": 0.9}
 """How much of the users' taste each system knows."""
+WITH_PRIOR = {f"{MODEL} with prior": 0.7} | SYSTEMS
+"""The same, of a model with a prior."""
 
 
 class World:
@@ -85,7 +87,8 @@ class World:
             def scorer(self, _: Examples) -> Scorer:
                 return DotScorer(scores, torch.eye(scores.shape[1]))
 
-        return evaluate(Fixed(), [self.examples], self.facts, protocol, name=name)
+        about = {"model": FINGERPRINT} if name.startswith(MODEL) else {}
+        return evaluate(Fixed(), [self.examples], self.facts, protocol, name=name, about=about)
 
 
 def reports_of(world: World, protocol: EvalProtocol, systems: dict[str, float] = SYSTEMS) -> list[EvalReport]:
@@ -112,6 +115,27 @@ def dataset_facts(name: str = "Evening News") -> dict[str, Any]:
         "split_rule": "each user's last session is the test, the one before the validation",
         "actions": ["like"],
     }
+
+
+def prior_facts(**changed: Any) -> dict[str, Any]:
+    """What the manifest of a model with a prior keeps of it: a feature of each kind, and a hidden layer."""
+    weights = {"acted 1 h": 0.25, "shown 1 d": -0.125, "click rate": 0.5, "age": -0.5, "own acted 7 d": 0.0625}
+    weights |= {"own brand <b>": 0.03125, "neighbours": 0.75}
+    moves = {name: 2 * weight for name, weight in weights.items()}
+    return {
+        "config": {"hidden": 16, "uniform": 256, "rank_weight": 0.25},
+        "span_s": 86_400.0,
+        "rate": 0.1,
+        "has_shown": True,
+        "weights": weights,
+        "scale": 0.5,
+        "trust": 0,
+        "contribution": moves | {"model": 1.625, "model by experience": 0.0},
+        "loss": 3.0625,
+        "loss_linear": 3.125,
+        "loss_without": 5.25,
+        "num_questions": 1234,
+    } | changed
 
 
 def write_model(run: Path, **changed: Any) -> None:

@@ -46,6 +46,19 @@ def test_verdicts_give_the_difference_with_its_interval_best_floor_first() -> No
     ]
 
 
+def test_the_model_without_its_prior_comes_first_and_is_no_floor() -> None:
+    names, found = ["m with prior", "m", "repeat"], [MODEL, floor(0.01, -1), floor(0.08, 0)]
+    assert headline(names, found, "globo", "ndcg@10", has_prior=True) == (
+        "m with prior on globo: NDCG@10 .072 [.061, .084], .010 without the prior; "
+        "no floor is clearly better, but repeat .080 cannot be told from it"
+    )
+    assert [verdict.words for verdict in verdicts(names, found, has_prior=True)] == [
+        "The model without prior .0100 is worse by .0620 [.0100, .0600]",
+        "Repeat .0800 cannot be told from the model with prior: difference +.0080 [\u2212.0100, .0200]",
+    ]
+    assert headline(names[:2], found[:2], "x", "ndcg@10", has_prior=True).endswith("; no floor was evaluated beside it")
+
+
 def test_choices_and_ends_in_words() -> None:
     assert choice({"half_life_s": 3600.0}) == "half-life 1 h"
     assert choice({"decay": 0.95, "kind": "x"}) == "decay 0.95, kind x"

@@ -17,6 +17,7 @@ Letters: V candidates, Q questions, R users or sessions, C pairs of items.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -76,6 +77,14 @@ class ItemSimilarity:
         """[V, V] float32, sparse by rows; nothing on the diagonal."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoredSimilarity:
+    """An `ItemSimilarity` that was found earlier."""
+
+    matrix: Any
+    """See there."""
+
+
 class ItemKnn:
     """Evidence by what users acted on before.
 
@@ -86,7 +95,7 @@ class ItemKnn:
             no evidence at all.
     """
 
-    def __init__(self, similarity: ItemSimilarity, *, decay: float = 0.9, own: float = 0) -> None:
+    def __init__(self, similarity: ItemSimilarity | StoredSimilarity, *, decay: float = 0.9, own: float = 0) -> None:
         if not 0 < decay <= 1:
             raise ValueError(f"`decay` must be above 0 and at most 1, got {decay}")
         if not own >= 0:

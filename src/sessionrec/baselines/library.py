@@ -1,4 +1,4 @@
-"""SciPy and `implicit`, asked for only by the floors that stand on them."""
+"""SciPy and the library `implicit`, asked for only by what stands on them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,15 @@ from sessionrec.errors import MissingExtraError
 
 
 def sparse() -> Any:
-    """`scipy.sparse`.
-
-    Raises:
-        MissingExtraError: SciPy is not installed.
-    """
-    return _wanted("scipy.sparse", "SciPy")
+    """`scipy.sparse`, imported when it is first asked for."""
+    return importlib.import_module("scipy.sparse")
 
 
 def als() -> Any:
     """`implicit.cpu.als`.
 
     Raises:
-        MissingExtraError: `implicit` or SciPy is not installed.
+        MissingExtraError: It is not installed.
     """
     return _wanted("implicit.cpu.als", "`implicit`")
 
@@ -36,9 +32,9 @@ def _wanted(module: str, name: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("scipy", "implicit", "threadpoolctl", "tqdm"):
+        if (error.name or "").partition(".")[0] not in ("implicit", "threadpoolctl", "tqdm"):
             raise
         raise MissingExtraError(
             f'this floor needs {name}, which is not installed; run: pip install "sessionrec[floors]", '
-            "or ask for popularity, recency popularity and repeat, which need nothing"
+            "or ask for the other floors, which need nothing"
         ) from None

@@ -42,7 +42,7 @@ FloorName = Literal[
 STANDARD: Final[tuple[FloorName, ...]] = ("popularity", "recency popularity", "repeat")
 """Those that take seconds and need nothing more."""
 ALL: Final[tuple[FloorName, ...]] = get_args(FloorName)
-"""All; those after `STANDARD` need the extra `floors`."""
+"""All; ALS needs the extra `floors`."""
 
 Settings = Mapping[str, float]
 """A value of each parameter, by its name with its unit."""

@@ -6,15 +6,15 @@ Letters: S sessions with a positive event, in the order of their ends, E their i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sessionrec.baselines.library import sparse
 from sessionrec.data.dataset import Dataset
+from sessionrec.dynamics.events import Before, is_before
 from sessionrec.jagged import IntArray, offsets_from_lengths, row_of_element, take_rows
-from sessionrec.sessions.split import Part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,18 +38,18 @@ class KnownSessions:
         return len(self.user_S)
 
     @classmethod
-    def collect(cls, dataset: Dataset, *, before: Literal["validation", "test"] = "test") -> KnownSessions:
+    def collect(cls, dataset: Dataset, *, before: Before = "test") -> KnownSessions:
         """Read all row groups once, in turn. Takes 24 bytes a positive event, and twice as much while sorting.
 
         Args:
             dataset: Of whom.
-            before: The part that is evaluated; only sessions of earlier parts are taken.
+            before: Only sessions of the parts before it are taken.
         """
         users, sessions, items, times = ([np.zeros(0, np.int64)] for _ in range(4))
         first_user, first_session = 0, 0
         for histories in dataset.histories():
-            is_known_S = histories.part_S < Part[before.upper()]
-            keep_E = histories.is_positive_E() & np.repeat(is_known_S, np.diff(histories.session_offsets))
+            is_known_E = np.repeat(is_before(histories.part_S, before), np.diff(histories.session_offsets))
+            keep_E = histories.is_positive_E() & is_known_E
             # An item first acted on in validation is no candidate, so nobody can recommend it.
             keep_E &= (histories.item_E >= 1) & (histories.item_E <= dataset.num_candidates)
             session_E = row_of_element(histories.session_offsets)[keep_E]

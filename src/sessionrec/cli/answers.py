@@ -131,7 +131,8 @@ def _show(answers: list[Recommendations], out: Path | None) -> None:
 
 def answer_table(answer: Recommendations) -> Table:
     """One user's answer."""
-    told = "" if answer.source == "model" else ", by popularity: nothing is known of this user"
+    why = {"model": "", "prior": ", by what is fresh", "popularity": ", by popularity"}[answer.source]
+    told = f"{why}: nothing is known of this user" if why else ""
     unknown = f", {answer.num_unknown} events with unknown items" if answer.num_unknown else ""
     table = Table(
         box=None,

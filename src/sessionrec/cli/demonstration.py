@@ -17,6 +17,9 @@ def demo(
     config: Annotated[Path, typer.Argument(help="TOML file of the data set, as for `prepare`.")],
     out: Annotated[Path, typer.Option(help="Folder for everything that is made.")],
     raw: Annotated[Path | None, typer.Option(help="Where the raw log is; short for log.path=...")] = None,
+    preset: Annotated[
+        str, typer.Option(help="Settings of the training run: sessionrec, with a prior; paper, the model alone.")
+    ] = "sessionrec",
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Fields of the training run.", metavar="[KEY=VALUE]...")
     ] = None,
@@ -34,7 +37,7 @@ def demo(
     from sessionrec.recommend import SessionRec
     from sessionrec.report import write_report, write_run_report
 
-    settings = pipeline.load_fit_config(None, None, overrides or [])
+    settings = pipeline.load_fit_config(preset, None, overrides or [])
     data, run = out / "data", out / "run"
     _step("1. Prepare: from rows to sessions")
     wanted = pipeline.load_data_config(config, [f"log.path={to_toml(raw)}"] if raw is not None else [])
@@ -46,7 +49,7 @@ def demo(
     screen.console.print(summarise(dataset))
     _step("2. Fit: sessions in, the next session out")
     with screen.TrainingBar(settings.training.epochs, settings.training.metric) as bar:
-        trained = pipeline.fit(dataset, run, settings, monitors=(bar,))
+        trained = pipeline.fit(dataset, run, settings, preset=preset, monitors=(bar,))
     if trained.is_interrupted:
         screen.say("Stopped; the same command goes on from there.")
         raise typer.Exit(130)

@@ -30,7 +30,7 @@ ConfigOption = Annotated[Path | None, typer.Option(help="TOML file; `sessionrec 
 def fit(
     data: Annotated[Path, typer.Argument(help="Folder that `prepare` wrote.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; one that was stopped there goes on.")],
-    preset: Annotated[str | None, typer.Option(help="Settings that come with the package: paper, hstu.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Settings in the package: sessionrec, paper, hstu.")] = None,
     config: ConfigOption = None,
     overrides: Overrides = None,
 ) -> None:
@@ -67,7 +67,7 @@ def evaluate(
         typer.Argument(help="Any field, such as protocol.targets=last_item.", metavar="[KEY=VALUE]..."),
     ] = None,
 ) -> None:
-    """Ask a trained model and the floors what the held-out sessions hold.
+    """Ask a trained model and the floors what the held-out sessions hold; a model with a prior also without it.
 
     [bold]Example[/]: sessionrec evaluate run/ protocol.targets=last_item
     """
@@ -115,7 +115,8 @@ def report(
 ) -> None:
     """Write a run, or a data set, as one HTML page with plots that opens anywhere.
 
-    A run's page has its curves, metrics with intervals beside the floors, breakdowns, and some users' answers.
+    A run's page has its curves, metrics with intervals beside the floors, breakdowns, some users' answers, and what
+    its prior looks at.
     """
     from sessionrec.data.dataset import Dataset
     from sessionrec.pipeline.runs import RunFolder

@@ -45,7 +45,7 @@ def progress() -> Iterator[Any]:
 
         def show(stage: str, done: int, total: int | None) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(_STAGES.get(stage, stage.capitalize()), total=total)
+                tasks[stage] = bars.add_task(_STAGES.get(stage, stage[:1].upper() + stage[1:]), total=total)
             bars.update(tasks[stage], completed=done, total=total)
 
         yield show

@@ -12,6 +12,8 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from sessionrec.data.dataset import Dataset
+from sessionrec.dynamics.events import Before, Kind, events_before
 from sessionrec.jagged import IntArray
 
 NEVER: Final = -np.inf
@@ -30,6 +32,14 @@ class ItemState:
     """[V] time of the newest event; 0 before a first one."""
     first_ms_V: IntArray
     """[V] time of the first event; 0 before it."""
+
+    @classmethod
+    def collect(cls, dataset: Dataset, half_lives_s: Sequence[float], *, before: Before, kind: Kind) -> Self:
+        """How items stand after the events that may be known before a part; one pass, memory of a row group."""
+        state = cls.empty(dataset.num_candidates, half_lives_s)
+        for item_N, time_ms_N in events_before(dataset, before, kind):
+            state.add_all(item_N, time_ms_N)
+        return state
 
     @classmethod
     def empty(cls, num_candidates: int, half_lives_s: Sequence[float]) -> Self:
@@ -75,9 +85,34 @@ class ItemState:
         self.time_ms_V[column] = max(time_ms, newest)
         self.first_ms_V[column] = min(time_ms, int(self.first_ms_V[column]))
 
-    def at(self, time_ms: int) -> npt.NDArray[np.float32]:
-        """[V, H] log2 of the counts at a time not before the newest event; `NEVER` of none."""
-        since_s_V = ((time_ms - self.time_ms_V) / 1000).astype(np.float32)
+    def add_all(self, item_N: npt.NDArray[np.integer], time_ms_N: IntArray) -> None:
+        """Take many events at once, in any order: the same as `add` of each."""
+        if not len(item_N):
+            return
+        column_N = item_N.astype(np.int64) - 1
+        newest_V = self.time_ms_V.copy()
+        np.maximum.at(newest_V, column_N, time_ms_N)
+        first_V = np.where(self.first_ms_V > 0, self.first_ms_V, np.iinfo(np.int64).max)
+        np.minimum.at(first_V, column_N, time_ms_N)
+        since_s_N = (newest_V[column_N] - time_ms_N) / 1000
+        touched = np.unique(column_N)
+        moved_s_T = (newest_V[touched] - self.time_ms_V[touched]) / 1000
+        for place, half_life in enumerate(self.half_lives_s):
+            # The newest event counts 1, so what is too old for a float64 is too little to matter beside it.
+            sums_V = np.bincount(column_N, weights=np.exp2(-since_s_N / half_life), minlength=self.num_candidates)
+            old_T = self.after_VH[touched, place].astype(np.float64) - moved_s_T / half_life
+            self.after_VH[touched, place] = np.logaddexp2(old_T, np.log2(np.maximum(sums_V[touched], 1e-300)))
+        self.time_ms_V[touched], self.first_ms_V[touched] = newest_V[touched], first_V[touched]
+
+    def at(self, time_ms_P: IntArray | int, columns_P: IntArray | slice = slice(None)) -> npt.NDArray[np.float32]:
+        """[P, H] log2 of the counts of some items, by default of all V, at times not before the newest event; `NEVER`
+        of none.
+
+        Args:
+            time_ms_P: One time, or one an item.
+            columns_P: Item indices less 1.
+        """
+        since_s_P = ((time_ms_P - self.time_ms_V[columns_P]) / 1000).astype(np.float32)
         rates_H = (1 / np.array(self.half_lives_s)).astype(np.float32)
-        counts_VH: npt.NDArray[np.float32] = self.after_VH - since_s_V[:, None] * rates_H
-        return counts_VH
+        counts_PH: npt.NDArray[np.float32] = self.after_VH[columns_P] - since_s_P[:, None] * rates_H
+        return counts_PH

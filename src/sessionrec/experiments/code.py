@@ -18,13 +18,11 @@ from pathlib import Path
 _SHOWS = ("cli", "report", "experiments", "describe.py", "config_text.py", "index", "recommend/face.py",
           "recommend/histories.py", "pipeline/indexing.py", "pipeline/showcase.py")  # fmt: skip
 """Parts that no figure goes through."""
-_BESIDE = ("prior", "pipeline/prior.py")
-"""Parts that no experiment asks for yet."""
 _MAKES_DATA = ("logs", "sessions", "pipeline/data.py", "data/writer.py", "data/statistics.py", "data/people.py",
                "data/ledger.py", "data/distribution.py", "data/wording.py")  # fmt: skip
 """Parts whose work is in the data set, which a result is keyed by."""
 _FLOORS = ("baselines", "dynamics")
-"""Parts that floors alone go through; their results are keyed by `of_floors`."""
+"""Parts that floors and the prior go through; results of floors are keyed by `of_floors`."""
 _MEASURES = (
     "experiments/measure.py",
     "experiments/worker.py",
@@ -51,7 +49,7 @@ def version() -> str:
 
 def measured() -> list[Path]:
     """Sources that `version` is of."""
-    others = (*_SHOWS, *_BESIDE, *_MAKES_DATA, *_FLOORS)
+    others = (*_SHOWS, *_MAKES_DATA, *_FLOORS)
     return [file for file in _sources() if not _is_below(file, others) or _is_below(file, _MEASURES)]
 
 

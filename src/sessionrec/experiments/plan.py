@@ -222,7 +222,11 @@ def floor_view(config: FitConfig) -> View:
 
 
 def _decisive(config: FitConfig) -> dict[str, Any]:
-    return {name: value for name, value in config.model_dump(mode="json").items() if name not in BESIDE}
+    decisive = {name: value for name, value in config.model_dump(mode="json").items() if name not in BESIDE}
+    if decisive["prior"] is None:
+        # Results that are older than priors stay what they are.
+        del decisive["prior"]
+    return decisive
 
 
 def _floor(config: FitConfig, name: str) -> dict[str, Any]:

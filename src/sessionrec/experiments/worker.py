@@ -37,9 +37,9 @@ from sessionrec.experiments.jobfile import Order
 from sessionrec.experiments.places import Places, locked, write_text
 from sessionrec.experiments.plan import FLOOR_METRIC, floor_view, protocols
 from sessionrec.experiments.result import Result
+from sessionrec.pipeline.prior import ranker_for
 from sessionrec.pipeline.training import FitConfig, facts_of, fit, machine
 from sessionrec.recommend import artifact
-from sessionrec.recommend.ranker import ModelRanker
 from sessionrec.train.loop import METRICS
 
 STOPPED, BUSY = 130, 75
@@ -93,8 +93,7 @@ def _model(order: Order, dataset: Dataset, config: FitConfig, version: str) -> b
     if trained.is_interrupted:
         return False
     model = artifact.load(run)
-    ranker = ModelRanker(model.recommender, model.num_candidates)
-    answers = measure.ask(ranker, dataset, model.view, protocols(order.seen))
+    answers = measure.ask(ranker_for(model, dataset, "test"), dataset, model.view, protocols(order.seen))
     Result(
         key=order.key,
         code=version,

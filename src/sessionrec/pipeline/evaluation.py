@@ -20,6 +20,7 @@ from sessionrec.data.view import View, evaluation_view
 from sessionrec.errors import ConfigError
 from sessionrec.evaluate import EvalProtocol, EvalReport, quality_of
 from sessionrec.evaluate import evaluate as ask_all
+from sessionrec.pipeline.prior import ranker_for
 from sessionrec.pipeline.runs import RunFolder
 from sessionrec.pipeline.showcase import showcase
 from sessionrec.pipeline.training import facts_of, questions
@@ -50,8 +51,8 @@ class EvaluationConfig(Config):
     protocol: EvalProtocol = EvalProtocol()
     """How answers count."""
     floors: tuple[FloorName, ...] = STANDARD
-    """Floors that answer the same questions; `true` stands for these three, `false` for none. Also, with the extra
-    `floors`: item-kNN, session-kNN, V-SKNN, item-kNN x recency, V-SKNN x recency and ALS."""
+    """Floors that answer the same questions; `true` stands for these three, `false` for none. Also:
+    item-kNN, session-kNN, V-SKNN, item-kNN x recency, V-SKNN x recency and, with the extra `floors`, ALS."""
     floor_metric: str = "ndcg@10"
     """Metric on validation that chooses parameters of floors; at the top of the list floors are strongest."""
     batch_users: int = Field(default=512, ge=1)
@@ -78,7 +79,7 @@ class EvaluationConfig(Config):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """Figures of a model and the floors; the model first."""
+    """Figures of a model and the floors; the model first. One with a prior is followed by itself without."""
 
     reports: list[EvalReport]
     choices: dict[str, dict[str, float]]
@@ -115,7 +116,7 @@ def evaluate(
     folder = RunFolder(Path(run))
     model = artifact.load(folder.path)
     dataset = model.open_dataset(dataset)
-    ranker = ModelRanker(model.recommender, model.num_candidates)
+    ranker = ranker_for(model, dataset, config.part)
     asked = Asked(dataset, evaluation_view(model.view, config.part, config.protocol.targets), config)
     about = {"data": dataset.digest, "part": config.part}
     seconds: dict[str, float] = {}
@@ -125,6 +126,9 @@ def evaluate(
     except ValueError as error:
         raise ConfigError(f"floor_metric: {error}") from None
     reports = [asked.report(system_name(model), ranker, run_about, seconds, progress)]
+    if model.prior is not None:
+        alone = ModelRanker(model.recommender, model.num_candidates)
+        reports.append(asked.report(model_name(model), alone, run_about, seconds, progress))
     choices: dict[str, dict[str, float]] = {}
     if config.floors:
         # Floors see what the model is shown and are asked the same; whole sessions, since they know no positions.
@@ -175,6 +179,11 @@ class Asked:
 
 
 def system_name(model: TrainedModel) -> str:
+    """The name of what answers: the model's, and whether it has a prior."""
+    return model_name(model) if model.prior is None else f"{model_name(model)} with prior"
+
+
+def model_name(model: TrainedModel) -> str:
     """The name of a model in tables: SessionRec-HSTU; or, item-level, GRU4Rec, SASRec and SASRec+ by their losses, HSTU
     and HSTU+ by the events they see."""
     kind = model.config.backbone.kind

@@ -17,8 +17,10 @@ from sessionrec.index.hnsw import HnswConfig
 from sessionrec.pipeline.runs import RunFolder
 from sessionrec.pipeline.training import questions
 from sessionrec.recommend import artifact
+from sessionrec.recommend.beside import live_ranker
 from sessionrec.recommend.face import item_codes
 from sessionrec.recommend.ranker import ModelRanker
+from sessionrec.recommend.retrieval import dense_vectors
 
 
 class IndexingConfig(Config):
@@ -49,7 +51,7 @@ def index(run: Path | str, dataset: Dataset | None = None, config: IndexingConfi
     model = artifact.load(folder.path)
     dataset = model.open_dataset(dataset)
     ranker = ModelRanker(model.recommender, model.num_candidates)
-    vectors_VD = ranker.items_VD.numpy()
+    vectors_VD = dense_vectors(ranker, None if model.prior is None else live_ranker(model, ranker))
     rows = np.arange(1, model.num_candidates + 1)
     loader = Loader(dataset, evaluation_view(model.view, "test", "session"), questions(), seed=0)
     found: list[np.ndarray[tuple[int, int], np.dtype[np.float32]]] = []

@@ -1,76 +1,51 @@
-"""A prior for a trained model: fitted to validation questions, ready for the part that is evaluated."""
+"""A prior for a trained model: fitted to validation questions, ready for the part that is evaluated, or for today."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
-from sessionrec.baselines import ItemKnn, ItemSimilarity, KnownSessions
-from sessionrec.batch import Examples
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader, Loading
 from sessionrec.data.view import View, evaluation_view
-from sessionrec.dynamics import ItemEvents
-from sessionrec.jagged import IntArray
-from sessionrec.prior import Fitted, ItemFeatures, Known, OwnFeatures, PriorConfig, PriorRanker, calibrate
-from sessionrec.prior.prior import experience
-from sessionrec.schema import TRAIN_POSITIVES
+from sessionrec.dynamics import Before, ItemEvents, ItemState
+from sessionrec.prior import (
+    Fitted,
+    ItemFeatures,
+    ItemScheme,
+    Known,
+    LiveItems,
+    OwnFeatures,
+    PriorConfig,
+    PriorRanker,
+    StoredPrior,
+    calibrate,
+)
+from sessionrec.recommend.artifact import TrainedModel
+from sessionrec.recommend.beside import experience_of, own_features
+from sessionrec.recommend.neighbours import Neighbours
+from sessionrec.recommend.ranker import ModelRanker
 from sessionrec.scoring import Ranker
 from sessionrec.seeding import stream
-
-_SHRINK, _DECAY = 10.0, 0.8
 
 
 def known_before(dataset: Dataset, before: Literal["validation", "test"]) -> Known:
     """Events of all users of earlier parts. One pass over the data set, two where it has exposures."""
-    has_exposures = dataset.summary.kept.events > dataset.summary.kept.positives
     return Known(
         acted=ItemEvents.collect(dataset, before=before),
-        shown=ItemEvents.collect(dataset, before=before, kind="shown") if has_exposures else None,
+        shown=ItemEvents.collect(dataset, before=before, kind="shown") if has_exposures(dataset) else None,
     )
 
 
-class Neighbours:
-    """Items that the same users acted on as the items of the history, newer sessions counting more.
-
-    Args:
-        dataset: Whose events.
-        before: Of which parts: all before this one, whatever their time, as for the floor.
-
-    Raises:
-        MissingExtraError: SciPy is not installed.
-    """
-
-    name = "neighbours"
-
-    def __init__(self, dataset: Dataset, before: Literal["validation", "test"]) -> None:
-        sessions = KnownSessions.collect(dataset, before=before)
-        self._evidence = ItemKnn(ItemSimilarity(sessions, by="user", shrink=_SHRINK), decay=_DECAY, own=True)
-
-    def found(self, examples: Examples) -> tuple[IntArray, IntArray, npt.NDArray[np.float32]]:
-        """See `prior.own.Other`."""
-        cells = self._evidence.cells(examples)
-        question, column, score = cells.of_questions(slice(0, cells.num_questions))
-        return question.numpy(), column.numpy(), score.numpy()
-
-
-def own_features(dataset: Dataset, config: PriorConfig, before: Literal["validation", "test"]) -> OwnFeatures:
-    """Of the users of a data set, by its items' attributes, and by neighbours of before a part."""
-    names = tuple(dataset.item_features)
-    codes_VA = np.zeros((dataset.num_candidates, len(names)), np.int32)
-    for column, name in enumerate(names):
-        codes_VA[:, column] = dataset.items[name].to_numpy()[: dataset.num_candidates]
-    has_passed = dataset.summary.kept.events > dataset.summary.kept.positives
-    others = (Neighbours(dataset, before),) if config.has_neighbours else ()
-    return OwnFeatures(config, codes_VA, names, has_passed=has_passed, others=others)
+def has_exposures(dataset: Dataset) -> bool:
+    """Whether a data set has events without action."""
+    return dataset.summary.kept.events > dataset.summary.kept.positives
 
 
 def fit_prior(
     dataset: Dataset, view: View, config: PriorConfig, *, model: Ranker | None = None, seed: int = 1
-) -> tuple[Fitted, ItemFeatures]:
+) -> tuple[Fitted, ItemScheme]:
     """Fit the weights to the newest validation questions.
 
     They know what the test's questions will: events of the training and validation parts, of all users, strictly before
@@ -87,7 +62,8 @@ def fit_prior(
     Returns:
         The weights, and the features of items that they belong to.
     """
-    items, own = ItemFeatures(known_before(dataset, "test"), config), own_features(dataset, config, "validation")
+    own = _own_features(dataset, config, "validation")
+    items = ItemFeatures(known_before(dataset, "test"), config)
     loading = Loading(shuffle=False, batch_users=256, batch_events=262_144, prefetch=0)
     questions = Loader(dataset, evaluation_view(view, "validation", "session"), loading, seed=0)
     times_ms = np.sort(np.concatenate([examples.targets.time_ms_Q.numpy() for examples in questions]))
@@ -97,18 +73,17 @@ def fit_prior(
         own,
         config,
         model=model,
-        experience_V=_experience(dataset),
+        experience_V=experience_of(dataset.items, dataset.num_candidates),
         generator=stream(seed, "prior"),
         since_ms=int(times_ms[-min(config.questions, len(times_ms))]),
     )
-    return fitted, items
+    return fitted, items.scheme
 
 
 def prior_ranker(
     dataset: Dataset,
     fitted: Fitted,
-    items: ItemFeatures,
-    config: PriorConfig,
+    scheme: ItemScheme,
     *,
     part: Literal["validation", "test"] = "test",
     model: Ranker | None = None,
@@ -118,17 +93,45 @@ def prior_ranker(
     Args:
         dataset: Whose events.
         fitted: By `fit_prior`.
-        items: The features that it was fitted with.
-        config: Of the prior.
+        scheme: Which features it was fitted with. Which half-lives there are, and what a usual click rate is, stays as
+            it was when the weights were found.
         part: The part that will be asked; answers to validation are flattered, as the weights were fitted there.
         model: The model.
     """
-    # Which half-lives there are, and what a usual click rate is, stays as it was when the weights were found.
-    known = items
-    if part != "test":
-        known = ItemFeatures(known_before(dataset, part), config, span_s=items.span_s, rate=items.rate)
-    return PriorRanker(fitted.prior, known, own_features(dataset, config, part), model, _experience(dataset))
+    items = ItemFeatures(known_before(dataset, part), scheme=scheme)
+    own = _own_features(dataset, scheme.config, part)
+    return PriorRanker(fitted.prior, items, own, model, experience_of(dataset.items, dataset.num_candidates))
 
 
-def _experience(dataset: Dataset) -> torch.Tensor:
-    return experience(dataset.items[TRAIN_POSITIVES].to_numpy()[: dataset.num_candidates])
+def ranker_for(trained: TrainedModel, dataset: Dataset, part: Literal["validation", "test"]) -> Ranker:
+    """What answers for a trained model where it is judged: with its prior, if any, knowing what is before a part.
+
+    Args:
+        trained: See `recommend.artifact`.
+        dataset: It was trained on.
+        part: Whose questions.
+    """
+    model = ModelRanker(trained.recommender, trained.num_candidates)
+    if trained.prior is None:
+        return model
+    return prior_ranker(dataset, trained.prior.fitted, trained.prior.scheme, part=part, model=model)
+
+
+def make_prior(dataset: Dataset, view: View, config: PriorConfig, *, model: Ranker, seed: int) -> StoredPrior:
+    """A prior for a model's artifact: the weights of `fit_prior`, and how items stand after the newest event."""
+    fitted, scheme = fit_prior(dataset, view, config, model=model, seed=seed)
+    acted = ItemState.collect(dataset, scheme.acted_s, before=None, kind="acted")
+    shown = ItemState.collect(dataset, scheme.shown_s, before=None, kind="shown") if scheme.has_shown else None
+    similar = Neighbours.collect(dataset, None).similar() if config.has_neighbours else None
+    return StoredPrior(fitted=fitted, live=LiveItems(scheme, acted, shown), similar=similar)
+
+
+def _own_features(dataset: Dataset, config: PriorConfig, before: Before) -> OwnFeatures:
+    return own_features(
+        dataset.items,
+        tuple(dataset.item_features),
+        dataset.num_candidates,
+        config,
+        has_shown=has_exposures(dataset),
+        neighbours=Neighbours.collect(dataset, before) if config.has_neighbours else None,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
@@ -27,7 +28,9 @@ from sessionrec.losses.objective import Objective, ObjectiveConfig
 from sessionrec.model.backbones.hstu import HstuConfig
 from sessionrec.model.config import ModelConfig
 from sessionrec.model.recommender import Recommender
+from sessionrec.pipeline.prior import make_prior
 from sessionrec.pipeline.runs import RunFolder
+from sessionrec.prior import PriorConfig
 from sessionrec.recommend import artifact
 from sessionrec.recommend.artifact import catalogue_of, save, train_events
 from sessionrec.recommend.ranker import ModelRanker
@@ -64,12 +67,15 @@ class FitConfig(Config):
     """How weights move."""
     training: LoopConfig = LoopConfig()
     """How long, and how it is judged."""
+    prior: PriorConfig | None = None
+    """What is fresh and what a user repeats, beside the model's score; fitted after training. By default the model is
+    alone."""
 
 
 _GOES_ON = ("epochs", "patience", "checkpoint_steps")
 """Settings of the loop that may change between the parts of one run."""
-_BESIDE = ("threads", "tensorboard")
-"""Settings that make no other run."""
+_BESIDE = ("threads", "tensorboard", "prior")
+"""Settings that train no other model: another prior is fitted to the one that is there."""
 
 
 def presets() -> dict[str, Path]:
@@ -153,7 +159,13 @@ def fit(
         "seconds": round(trained.seconds, 2),
         "machine": machine(config.training.device),
     }
-    save(run.model, trainer.model, dataset, config=config.model_dump(mode="json"), more=more)
+    prior = None
+    if config.prior is not None:
+        started = time.perf_counter()
+        ranker = ModelRanker(trainer.model, dataset.num_candidates)
+        prior = make_prior(dataset, config.view, config.prior, model=ranker, seed=config.seed)
+        more["prior_seconds"] = round(time.perf_counter() - started, 2)
+    save(run.model, trainer.model, dataset, config=config.model_dump(mode="json"), more=more, prior=prior)
     return trained
 
 

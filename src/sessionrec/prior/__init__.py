@@ -8,8 +8,22 @@ that the model has not learnt from (`calibrate`); `PriorRanker` answers like any
 
 from sessionrec.prior.calibrate import Fitted, calibrate
 from sessionrec.prior.config import PriorConfig
-from sessionrec.prior.items import ItemFeatures, Known
+from sessionrec.prior.items import ItemFeatures, ItemScheme, Known, LiveItems
 from sessionrec.prior.own import OwnFeatures
 from sessionrec.prior.prior import Prior, PriorRanker
+from sessionrec.prior.store import SimilarItems, StoredPrior
 
-__all__ = ["Fitted", "ItemFeatures", "Known", "OwnFeatures", "Prior", "PriorConfig", "PriorRanker", "calibrate"]
+__all__ = [
+    "Fitted",
+    "ItemFeatures",
+    "ItemScheme",
+    "Known",
+    "LiveItems",
+    "OwnFeatures",
+    "Prior",
+    "PriorConfig",
+    "PriorRanker",
+    "SimilarItems",
+    "StoredPrior",
+    "calibrate",
+]

@@ -4,6 +4,7 @@ They are fitted to validation questions, which the model has not learnt from. On
 the answers by heart, so there its score seems to be worth far more than it is, and little is left for the prior.
 
     minimise  mean over users of  sum_q 1/|P_q| sum_{v in P_q} ( log(e^{s_v} + sum_d e^{s_d} / expected_d) - s_v )
+              + rank_weight * the same against what was shown in the session and passed over, see `problem`
               + penalty * |w|^2,        s as in `prior`,        d: draws that are not positives of q
 
 First the linear part, which is convex. Then the hidden layer, from there on, on most of the users; it is kept as it was
@@ -47,7 +48,7 @@ class Fitted:
     """By feature, linear weight times standard deviation over the candidates: what a usual difference of it moves a
     score by; those of the model under `model` and `model by experience`."""
     loss: float
-    """Mean cross-entropy of a pair, without the penalty."""
+    """Mean cross-entropy of a pair, and `rank_weight` times that inside the session; without the penalty."""
     loss_linear: float
     """The same without the hidden layer."""
     loss_without: float
@@ -93,13 +94,14 @@ def calibrate(
     if model is None:
         usual_X[-MODEL:] = 0
     alone_X[-MODEL] = usual_X[-MODEL]
-    weights_X, loss_linear = _linear(problem, usual_X, config.penalty)
-    _, loss_without = _linear(problem, alone_X, config.penalty)
+    weights_X, loss_linear = _linear(problem, usual_X, config)
+    _, loss_without = _linear(problem, alone_X, config)
     hidden, loss = None, loss_linear
     if config.hidden:
-        weights_X, hidden = _with_hidden(problem, weights_X, usual_X, config.hidden, generator)
+        weights_X, hidden = _with_hidden(problem, weights_X, usual_X, config, generator)
         with torch.no_grad():
-            loss = float(problem.loss(lambda features: _score(features, weights_X, hidden), problem.weights()))
+            counts = problem.weights(config.rank_weight)
+            loss = float(problem.loss(lambda features: _score(features, weights_X, hidden), counts))
     names = names_of(items, own)
     spread = (weights_X * torch.where(usual_X > 0, spread_X, 0.0)).tolist()
     return Fitted(
@@ -117,23 +119,24 @@ def calibrate(
     )
 
 
-def _linear(problem: Problem, usual_X: Tensor, penalty: float) -> tuple[Tensor, float]:
+def _linear(problem: Problem, usual_X: Tensor, config: PriorConfig) -> tuple[Tensor, float]:
     """[X] weights of features as they are, and the loss; `usual_X` is 0 where there is to be none."""
-    weight_P = problem.weights()
+    counts = problem.weights(config.rank_weight)
     usual_weights_X = torch.zeros(len(usual_X), requires_grad=True)
     optimizer = torch.optim.LBFGS([usual_weights_X], max_iter=_MOST_STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         weights_X = usual_weights_X * usual_X
-        loss = problem.loss(lambda features: features @ weights_X, weight_P) + penalty * usual_weights_X.square().sum()
+        loss = problem.loss(lambda features: features @ weights_X, counts)
+        loss = loss + config.penalty * usual_weights_X.square().sum()
         torch.autograd.backward(loss)
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         weights_X = (usual_weights_X * usual_X).detach()
-        return weights_X, float(problem.loss(lambda features: features @ weights_X, weight_P))
+        return weights_X, float(problem.loss(lambda features: features @ weights_X, counts))
 
 
 def _score(features_NX: Tensor, weights_X: Tensor, hidden: Hidden | None) -> Tensor:
@@ -169,7 +172,7 @@ class _Net(nn.Module):
 
 
 def _with_hidden(
-    problem: Problem, weights_X: Tensor, usual_X: Tensor, size: int, generator: np.random.Generator
+    problem: Problem, weights_X: Tensor, usual_X: Tensor, config: PriorConfig, generator: np.random.Generator
 ) -> tuple[Tensor, Hidden | None]:
     """Linear weights and a hidden layer; the weights as they were and None where it answers nobody better."""
     user_Q = problem.user_Q.numpy()
@@ -178,21 +181,21 @@ def _with_hidden(
     others, learnt = problem.some(np.flatnonzero(is_held_out_Q)), np.flatnonzero(~is_held_out_Q)
     if not len(others.question_P):
         return weights_X, None
-    of_others_P = others.weights()
-    net = _Net(weights_X, usual_X, size, generator)
+    of_others = others.weights(config.rank_weight)
+    net = _Net(weights_X, usual_X, config.hidden, generator)
     optimizer = torch.optim.AdamW(net.parameters(), lr=_LEARNING_RATE, weight_decay=_DECAY)
     with torch.no_grad():
-        best_loss, best, since = float(others.loss(net, of_others_P)), None, 0
+        best_loss, best, since = float(others.loss(net, of_others)), None, 0
     for _ in range(_EPOCHS):
         steps = min(max(len(learnt) // _BATCH_QUESTIONS, _LEAST_STEPS), len(learnt))
         for questions in np.array_split(generator.permutation(learnt), steps):
             some = problem.some(np.sort(questions))
-            loss = some.loss(net, some.weights())
+            loss = some.loss(net, some.weights(config.rank_weight))
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
         with torch.no_grad():
-            found = float(others.loss(net, of_others_P))
+            found = float(others.loss(net, of_others))
         since += 1
         if found < best_loss:
             best_loss, best, since = found, copy.deepcopy(net.state_dict()), 0

@@ -38,8 +38,8 @@ class PriorConfig(Config):
     has_attributes: bool = True
     """Whether the user's own events with items of the same attributes count, one weight a feature of items."""
     has_neighbours: bool = False
-    """Whether items count that the same users acted on as the items of the history, as in the floor item-kNN; needs the
-    extra `floors`."""
+    """Whether items count that the same users acted on as the items of the history, as in the floor
+    item-kNN."""
     smoothing: float = Field(default=10.0, gt=0)
     """Exposures of an average item that are added to each one's click rate."""
     lowest: float = Field(default=-12.0, le=0)
@@ -57,6 +57,10 @@ class PriorConfig(Config):
     """Candidates a question that the model scores best."""
     window: int = Field(default=2000, ge=1)
     """Events that `recent` draws from."""
+    rank_weight: float = Field(default=0.2, ge=0)
+    """Of the order inside the session beside finding its items in the catalogue, see `problem`: more of it puts what is
+    clicked further above what is passed over, and costs places in the catalogue. 0 = none, as where the log has no
+    exposures."""
     hidden: int = Field(default=16, ge=0)
     """Units of the hidden layer, which is left out where it does not measure better; 0 = a linear prior."""
     penalty: float = Field(default=1e-3, ge=0)

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from sessionrec.dynamics import FadedCounts, ItemEvents
+from sessionrec.dynamics import FadedCounts, ItemEvents, ItemState
 from sessionrec.jagged import IntArray
 from sessionrec.prior.config import PriorConfig
+from sessionrec.schema import MAX_TIME_MS
 
 Floats = npt.NDArray[np.float32]
 
@@ -44,72 +46,182 @@ class Known:
         times = (self.shown or self.acted).time_ms_N
         return float(np.ptp(times)) / 1000 if len(times) else 0.0
 
+    def scheme(self, config: PriorConfig) -> ItemScheme:
+        """Which features items of this log have."""
+        counts = len(self.acted.time_ms_N), len((self.shown or self.acted).time_ms_N)
+        rate = max(counts[0], 1) / max(counts[1], 1)
+        return ItemScheme(config=config, span_s=self.span_s, rate=rate, has_shown=self.shown is not None)
 
-class ItemFeatures:
-    """Features of items at any time.
 
-    Args:
-        known: Events that may be known; of them a question uses those strictly before it.
-        config: Which features.
-        span_s: Of the log that the weights belong to; by default of this one.
-        rate: Acted on of what was shown, r; by default of this log.
-    """
+class ItemSource(Protocol):
+    """Features of items at a time: from all that happened before it (`ItemFeatures`), or from how they stand now
+    (`LiveItems`)."""
 
-    def __init__(
-        self, known: Known, config: PriorConfig, *, span_s: float | None = None, rate: float | None = None
-    ) -> None:
-        self.known, self._config = known, config
-        self.span_s = known.span_s if span_s is None else span_s
-        acted = _within(config.acted_half_lives_s, self.span_s)
-        shown = _within(config.shown_half_lives_s, self.span_s) if known.shown is not None else ()
-        self._acted = FadedCounts(known.acted, acted)
-        self._shown = None if known.shown is None else FadedCounts(known.shown, shown)
-        counts = len(known.acted.time_ms_N), len((known.shown or known.acted).time_ms_N)
-        self.rate = (max(counts[0], 1) / max(counts[1], 1)) if rate is None else rate
-        both = sorted(set(acted) & set(shown))
-        self._rated = (acted.index(both[-1]), shown.index(both[-1])) if both and config.has_rate else None
-        self.names: tuple[str, ...] = (
-            *(f"acted {words(half_life)}" for half_life in acted),
-            *(f"shown {words(half_life)}" for half_life in shown),
-            *(("click rate",) if self._rated else ()),
-            *(("age",) if config.has_age else ()),
-        )
+    @property
+    def scheme(self) -> ItemScheme:
+        """What its columns are."""
+        ...
 
     def at(self, time_ms_P: IntArray, item_P: IntArray) -> Floats:
         """[P, F] of single items (1..V) at some times."""
+        ...
+
+    def sweep(self, time_ms_Q: IntArray) -> Iterator[tuple[int, Floats]]:
+        """Each question's place and [V, F] at its time, in the order of time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemScheme:
+    """Which features items have; weights belong to one scheme."""
+
+    config: PriorConfig
+    span_s: float
+    """Of the log that the weights were fitted on."""
+    rate: float
+    """Acted on of what was shown in that log, r."""
+    has_shown: bool
+    """Whether it has exposures."""
+
+    @property
+    def acted_s(self) -> tuple[float, ...]:
+        """Half-lives of what was acted on."""
+        return _within(self.config.acted_half_lives_s, self.span_s)
+
+    @property
+    def shown_s(self) -> tuple[float, ...]:
+        """Half-lives of what was shown."""
+        return _within(self.config.shown_half_lives_s, self.span_s) if self.has_shown else ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """[F] what each column says."""
+        return (
+            *(f"acted {words(half_life)}" for half_life in self.acted_s),
+            *(f"shown {words(half_life)}" for half_life in self.shown_s),
+            *(("click rate",) if self._rated else ()),
+            *(("age",) if self.config.has_age else ()),
+        )
+
+    @property
+    def _rated(self) -> tuple[int, int] | None:
+        """Columns of the two counts that make the click rate."""
+        acted, shown = self.acted_s, self.shown_s
+        both = sorted(set(acted) & set(shown))
+        return (acted.index(both[-1]), shown.index(both[-1])) if both and self.config.has_rate else None
+
+    def of(self, acted_PH: Floats, shown_PH: Floats | None, time_ms_P: IntArray | int, first_ms_P: IntArray) -> Floats:
+        """[P, F] of log2 of the counts, and of when an item was first seen; 0 = never."""
+        lowest = np.float32(self.config.lowest)
+        columns = [np.maximum(acted_PH, lowest) - lowest]
+        if shown_PH is not None:
+            columns.append(np.maximum(shown_PH, lowest) - lowest)
+            if (rated := self._rated) is not None:
+                m = np.float32(self.config.smoothing)
+                acted_P, shown_P = (np.exp2(x[:, h]) for x, h in zip((acted_PH, shown_PH), rated, strict=True))
+                columns.append(np.log2((acted_P / np.float32(self.rate) + m) / (shown_P + m))[:, None])
+        if self.config.has_age:
+            is_known_P = (first_ms_P > 0) & (first_ms_P < time_ms_P)
+            minutes_P = np.where(is_known_P, (time_ms_P - first_ms_P) / 60_000, 0.0)
+            columns.append(np.log2(1 + minutes_P).astype(np.float32)[:, None])
+        return np.concatenate(columns, axis=1)
+
+
+class ItemFeatures:
+    """Features of items at any time, from all events before it.
+
+    Args:
+        known: Events that may be known; of them a question uses those strictly before it.
+        scheme: That weights belong to; by default of these events.
+        config: Which features, where there is no scheme yet.
+    """
+
+    def __init__(self, known: Known, config: PriorConfig | None = None, *, scheme: ItemScheme | None = None) -> None:
+        self.known = known
+        self.scheme = scheme or known.scheme(config or PriorConfig())
+        self._acted = FadedCounts(known.acted, self.scheme.acted_s)
+        self._shown = None if known.shown is None else FadedCounts(known.shown, self.scheme.shown_s)
+
+    def at(self, time_ms_P: IntArray, item_P: IntArray) -> Floats:
+        """See `ItemSource`."""
         events = self.known.shown or self.known.acted
         begin_P, end_P = events.offsets[item_P - 1], events.offsets[item_P]
         first_P = np.zeros(len(item_P), np.int64)
         has_P = end_P > begin_P
         first_P[has_P] = events.time_ms_N[begin_P[has_P]]
         shown_PH = None if self._shown is None else self._shown.at(time_ms_P, item_P)
-        return self._of(self._acted.at(time_ms_P, item_P), shown_PH, time_ms_P, first_P)
+        return self.scheme.of(self._acted.at(time_ms_P, item_P), shown_PH, time_ms_P, first_P)
 
     def sweep(self, time_ms_Q: IntArray) -> Iterator[tuple[int, Floats]]:
-        """Each question's place and [V, F] at its time, in the order of time."""
+        """See `ItemSource`."""
         if self._shown is None:
             for place, state in self._acted.sweep(time_ms_Q):
                 time_ms = int(time_ms_Q[place])
-                yield place, self._of(state.at(time_ms), None, time_ms, state.first_ms_V)
+                yield place, self.scheme.of(state.at(time_ms), None, time_ms, state.first_ms_V)
             return
         for (place, acted), (_, shown) in zip(self._acted.sweep(time_ms_Q), self._shown.sweep(time_ms_Q), strict=True):
             time_ms = int(time_ms_Q[place])
-            yield place, self._of(acted.at(time_ms), shown.at(time_ms), time_ms, shown.first_ms_V)
+            yield place, self.scheme.of(acted.at(time_ms), shown.at(time_ms), time_ms, shown.first_ms_V)
 
-    def _of(self, acted_PH: Floats, shown_PH: Floats | None, time_ms_P: IntArray | int, first_ms_P: IntArray) -> Floats:
-        lowest = np.float32(self._config.lowest)
-        columns = [np.maximum(acted_PH, lowest) - lowest]
-        if shown_PH is not None:
-            columns.append(np.maximum(shown_PH, lowest) - lowest)
-            if self._rated is not None:
-                m = np.float32(self._config.smoothing)
-                acted_P, shown_P = (np.exp2(x[:, h]) for x, h in zip((acted_PH, shown_PH), self._rated, strict=True))
-                columns.append(np.log2((acted_P / np.float32(self.rate) + m) / (shown_P + m))[:, None])
-        if self._config.has_age:
-            is_known_P = (first_ms_P > 0) & (first_ms_P < time_ms_P)
-            minutes_P = np.where(is_known_P, (time_ms_P - first_ms_P) / 60_000, 0.0)
-            columns.append(np.log2(1 + minutes_P).astype(np.float32)[:, None])
-        return np.concatenate(columns, axis=1)
+    def live(self) -> LiveItems:
+        """How items stand after the last event."""
+        acted, shown = (None if one is None else one.state(MAX_TIME_MS) for one in (self._acted, self._shown))
+        assert acted is not None
+        return LiveItems(self.scheme, acted, shown)
+
+
+class LiveItems:
+    """Features of items as they stand now; an event changes one row (`add`), so a stream can carry them along.
+
+    A question of a time before the newest event is answered as if it were asked just after it, since counts only fade;
+    and one of long after, as if it were asked a half-life after it, the longest: a state that nobody feeds any more
+    shall not lose all differences between its items.
+
+    Args:
+        scheme: That weights belong to.
+        acted: Of what was acted on.
+        shown: Of what was shown, where the log has exposures.
+    """
+
+    def __init__(self, scheme: ItemScheme, acted: ItemState, shown: ItemState | None) -> None:
+        if (shown is not None) != scheme.has_shown:
+            raise ValueError("the scheme and the state do not agree on whether there are exposures")
+        self.scheme, self.acted, self.shown = scheme, acted, shown
+        self._newest_ms = max(int(state.time_ms_V.max(initial=0)) for state in (acted, shown or acted))
+        self._horizon_ms = int(max(scheme.acted_s + scheme.shown_s) * 1000)
+
+    def add(self, item: int, time_ms: int, *, is_acted: bool) -> None:
+        """Take an event of an item (1..V); an exposure of a log without them counts nothing.
+
+        Raises:
+            ValueError: There is no such item, or the time is not after 1970.
+        """
+        if is_acted:
+            self.acted.add(item, time_ms)
+        if self.shown is not None:
+            self.shown.add(item, time_ms)
+        elif not is_acted:
+            return
+        self._newest_ms = max(self._newest_ms, time_ms)
+
+    def at(self, time_ms_P: IntArray, item_P: IntArray) -> Floats:
+        """See `ItemSource`."""
+        now_P, columns = self._now(time_ms_P), item_P - 1
+        shown_PH = None if self.shown is None else self.shown.at(now_P, columns)
+        first_P = (self.shown or self.acted).first_ms_V[columns]
+        return self.scheme.of(self.acted.at(now_P, columns), shown_PH, now_P, first_P)
+
+    def sweep(self, time_ms_Q: IntArray) -> Iterator[tuple[int, Floats]]:
+        """See `ItemSource`."""
+        now_Q = self._now(time_ms_Q)
+        for place in np.argsort(time_ms_Q, kind="stable").tolist():
+            now_ms = int(now_Q[place])
+            shown_VH = None if self.shown is None else self.shown.at(now_ms)
+            first_V = (self.shown or self.acted).first_ms_V
+            yield place, self.scheme.of(self.acted.at(now_ms), shown_VH, now_ms, first_V)
+
+    def _now(self, time_ms_P: IntArray) -> IntArray:
+        return np.clip(time_ms_P, self._newest_ms + 1, self._newest_ms + self._horizon_ms)
 
 
 def words(seconds: float) -> str:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from sessionrec.batch import Examples
 from sessionrec.prior.features import Features, names_of
-from sessionrec.prior.items import ItemFeatures
+from sessionrec.prior.items import ItemSource
 from sessionrec.prior.own import OwnFeatures
 from sessionrec.scoring import Block, Ranker, Scorer
 
@@ -79,7 +79,7 @@ class PriorRanker:
     def __init__(
         self,
         prior: Prior,
-        items: ItemFeatures,
+        items: ItemSource,
         own: OwnFeatures,
         model: Ranker | None = None,
         experience_V: Tensor | None = None,
@@ -102,10 +102,18 @@ class PriorRanker:
         """V."""
         return self._own.num_candidates
 
-    def scorer(self, examples: Examples) -> PriorScorer:
-        """See `scoring.Ranker`."""
-        model = None if self._model is None else self._model.scorer(examples)
+    def scorer(self, examples: Examples, model: Scorer | None = None) -> PriorScorer:
+        """See `scoring.Ranker`; `model` is the model's own scorer of the same questions, if it is there already."""
+        if model is None and self._model is not None:
+            model = self._model.scorer(examples)
         return PriorScorer(self, Features(self._items, self._own, examples), model)
+
+    def stranger(self, time_ms: int) -> Tensor:
+        """[V] the prior for a user without a history at a time."""
+        ((_, items_VF),) = self._items.sweep(np.array([time_ms]))
+        features_VF = np.zeros((self.num_candidates, len(self._weights_F)), np.float32)
+        features_VF[:, : items_VF.shape[1]] = items_VF
+        return self.of(features_VF)
 
     def of(self, features_PF: Floats) -> Tensor:
         """[P] the prior of some features."""
@@ -135,6 +143,11 @@ class PriorScorer:
     def num_candidates(self) -> int:
         """V."""
         return self._ranker.num_candidates
+
+    @property
+    def own_keys(self) -> npt.NDArray[np.int64]:
+        """[C] question x V + column of the items that a history, or its neighbours, speak for; ascending."""
+        return self._features.own_keys
 
     @property
     def device(self) -> torch.device:

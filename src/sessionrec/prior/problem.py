@@ -1,13 +1,20 @@
-"""What the weights of a prior are fitted to: features of positives and of candidates, and the loss over them.
+"""What the weights of a prior are fitted to: features of positives, of candidates and of what was passed over, and the
+loss over them.
 
-Letters: Q questions, P positives, D draws, X features, the last two of them the model's: its score, and its score
-times the item's experience.
+    find     log(e^{s_v} + sum_d e^{s_d} / expected_d) - s_v        d: draws from the catalogue
+    order    log(e^{s_v} + sum_n e^{s_n}) - s_v                     n: shown in the session of v, not acted on
+
+An item is found as often as it is shown and then acted on; the order among what is shown asks only for the second. So
+neither follows from the other, and a score can have more of one for less of the other (`PriorConfig.rank_weight`).
+
+Letters: Q questions, P positives, D draws, N passed over, X features, the last two of them the model's: its score, and
+its score times the item's experience.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -15,7 +22,7 @@ import torch
 from torch import Tensor
 
 from sessionrec.batch import Examples
-from sessionrec.jagged import take_rows
+from sessionrec.jagged import IntArray, Jagged, row_of_element, take_rows
 from sessionrec.prior.config import PriorConfig
 from sessionrec.prior.draws import Candidates
 from sessionrec.prior.features import Features
@@ -28,6 +35,16 @@ MODEL: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """What each positive counts."""
+
+    find_P: Tensor
+    """[P] in the catalogue; they sum to 1."""
+    order_P: Tensor | None
+    """[P] inside the session, 0 where nothing was passed over; they sum to the rank weight. None where all are 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """Some questions."""
 
@@ -35,12 +52,16 @@ class Problem:
     """Of positives, by question."""
     draw_DX: Tensor
     """Of candidates, by question; no positive of the question among them."""
+    passed_NX: Tensor
+    """Of what was shown in the session that is asked for and not acted on, by question."""
     log_expected_D: Tensor
     """[D] log of how often a candidate was expected to be drawn."""
     question_P: Tensor
     """[P] ascending."""
     question_D: Tensor
     """[D] ascending."""
+    question_N: Tensor
+    """[N] ascending."""
     user_Q: Tensor
     """[Q] place of the user in the data set."""
 
@@ -49,47 +70,63 @@ class Problem:
         """Q."""
         return len(self.user_Q)
 
-    def weights(self) -> Tensor:
-        """[P] of each pair: users alike, of a user the questions with a positive alike, of these the positives alike;
-        they sum to 1."""
+    def weights(self, rank_weight: float) -> Weights:
+        """Users alike, of a user the questions with a positive alike, of these the positives alike; inside the session
+        the same of questions with something passed over.
+
+        Args:
+            rank_weight: Of the order, see `PriorConfig`.
+        """
+        has_passed_Q = torch.bincount(self.question_N, minlength=self.num_questions) > 0
+        order_P = self._alike(has_passed_Q) * rank_weight
+        return Weights(find_P=self._alike(torch.ones_like(has_passed_Q)), order_P=order_P if order_P.any() else None)
+
+    def _alike(self, is_asked_Q: Tensor) -> Tensor:
+        """[P] of some questions; they sum to 1, or are all 0."""
         positives_Q = torch.bincount(self.question_P, minlength=self.num_questions)
+        is_asked_Q = is_asked_Q & (positives_Q > 0)
         _, place_Q = torch.unique(self.user_Q, return_inverse=True)
-        questions_U = torch.bincount(place_Q, weights=(positives_Q > 0).float())
-        weight_P = 1 / (positives_Q * questions_U[place_Q])[self.question_P]
+        questions_U = torch.bincount(place_Q, weights=is_asked_Q.float())
+        weight_P = (is_asked_Q / (positives_Q * questions_U[place_Q]))[self.question_P].nan_to_num(0.0)
         return (weight_P / weight_P.sum().clamp_min(1e-30)).float()
 
-    def loss(self, score: Callable[[Tensor], Tensor], weight_P: Tensor) -> Tensor:
-        """Weighted sum over the pairs of `log(e^{s_v} + sum_d e^{s_d} / expected_d) - s_v`.
+    def loss(self, score: Callable[[Tensor], Tensor], weights: Weights) -> Tensor:
+        """Weighted sum over the positives of what it costs to find each, and to order it.
 
         Args:
             score: From [N, X] features to [N].
-            weight_P: [P], see `weights`.
+            weights: See `weights`.
         """
-        score_D = score(self.draw_DX) - self.log_expected_D
-        top_Q = torch.full((self.num_questions,), -torch.inf).scatter_reduce(
-            0, self.question_D, score_D.detach(), "amax"
-        )
+        score_P = score(self.positive_PX)
+        find_P = self._cost(score_P, score(self.draw_DX) - self.log_expected_D, self.question_D)
+        loss = (find_P * weights.find_P).sum()
+        if weights.order_P is None:
+            return loss
+        return loss + (self._cost(score_P, score(self.passed_NX), self.question_N) * weights.order_P).sum()
+
+    def _cost(self, score_P: Tensor, score_N: Tensor, question_N: Tensor) -> Tensor:
+        """[P] `log(e^{s_v} + sum_n e^{s_n}) - s_v` against others of the same question."""
+        top_Q = torch.full((self.num_questions,), -torch.inf).scatter_reduce(0, question_N, score_N.detach(), "amax")
         top_Q = torch.where(torch.isinf(top_Q), 0.0, top_Q)
-        sums_Q = torch.zeros(self.num_questions).index_add(0, self.question_D, (score_D - top_Q[self.question_D]).exp())
+        sums_Q = torch.zeros(self.num_questions).index_add(0, question_N, (score_N - top_Q[question_N]).exp())
         lse_Q = sums_Q.clamp_min(1e-30).log() + top_Q
-        return (torch.nn.functional.softplus(lse_Q[self.question_P] - score(self.positive_PX)) * weight_P).sum()
+        return torch.nn.functional.softplus(lse_Q[self.question_P] - score_P)
 
     def some(self, questions: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Problem:
         """The problem of some questions, ascending."""
         parts = {}
-        for name, question in (("P", self.question_P.numpy()), ("D", self.question_D.numpy())):
-            offsets = np.searchsorted(question, np.arange(self.num_questions + 1))
+        for name, question in (("P", self.question_P), ("D", self.question_D), ("N", self.question_N)):
+            offsets = np.searchsorted(question.numpy(), np.arange(self.num_questions + 1))
             places, cuts = take_rows(offsets, questions)
-            parts[name] = (
-                torch.from_numpy(places),
-                torch.from_numpy(np.repeat(np.arange(len(questions)), np.diff(cuts))),
-            )
+            parts[name] = (torch.from_numpy(places), torch.from_numpy(row_of_element(cuts)))
         return Problem(
             positive_PX=self.positive_PX[parts["P"][0]],
             draw_DX=self.draw_DX[parts["D"][0]],
+            passed_NX=self.passed_NX[parts["N"][0]],
             log_expected_D=self.log_expected_D[parts["D"][0]],
             question_P=parts["P"][1],
             question_D=parts["D"][1],
+            question_N=parts["N"][1],
             user_Q=self.user_Q[torch.from_numpy(questions)],
         )
 
@@ -100,9 +137,11 @@ class Problem:
         return Problem(
             positive_PX=torch.cat([part.positive_PX for part in parts]),
             draw_DX=torch.cat([part.draw_DX for part in parts]),
+            passed_NX=torch.cat([part.passed_NX for part in parts]),
             log_expected_D=torch.cat([part.log_expected_D for part in parts]),
             question_P=torch.cat([part.question_P + at for part, at in zip(parts, starts, strict=False)]),
             question_D=torch.cat([part.question_D + at for part, at in zip(parts, starts, strict=False)]),
+            question_N=torch.cat([part.question_N + at for part, at in zip(parts, starts, strict=False)]),
             user_Q=torch.cat([part.user_Q for part in parts]),
         )
 
@@ -131,13 +170,34 @@ def collect(
         window=config.window,
         generator=generator,
     )
-    parts = [
-        _of_batch(examples, items, own, config, candidates, model, experience_V, since_ms, is_exact)
-        for examples in batches
-    ]
+    parts = []
+    for examples in batches:
+        asked = _since(examples, since_ms)
+        if asked.targets.num_questions:
+            parts.append(_of_batch(asked, items, own, config, candidates, model, experience_V, is_exact))
     if not any(len(part.question_P) for part in parts):
         raise ValueError("no question asks for a candidate, so there is nothing to fit; look at the split")
     return Problem.join(parts)
+
+
+def _since(examples: Examples, since_ms: int) -> Examples:
+    """The questions since a time, on the host; users stay."""
+    targets = examples.targets.to("cpu")
+    questions = np.flatnonzero(targets.time_ms_Q.numpy() >= since_ms)
+
+    def taken(side: Jagged[Tensor]) -> Jagged[Tensor]:
+        elements, offsets = take_rows(side.offsets.numpy(), questions)
+        return Jagged(values=side.values[elements], offsets=torch.from_numpy(offsets))
+
+    asked = replace(
+        targets,
+        user_Q=targets.user_Q[questions],
+        num_before_Q=targets.num_before_Q[questions],
+        time_ms_Q=targets.time_ms_Q[questions],
+        positives=taken(targets.positives),
+        negatives=taken(targets.negatives),
+    )
+    return Examples(examples.inputs, asked)
 
 
 def _of_batch(
@@ -148,28 +208,21 @@ def _of_batch(
     candidates: Candidates,
     model: Ranker | None,
     experience_V: Tensor,
-    since_ms: int,
     is_exact: bool,
 ) -> Problem:
     targets, size_v = examples.targets, own.num_candidates
-    time_ms_Q = targets.time_ms_Q.cpu().numpy()
-    asked = np.flatnonzero(time_ms_Q >= since_ms)
     features = Features(items, own, examples)
     scorer = None if model is None else model.scorer(examples)
-    item_P = targets.positives.values.cpu().numpy()
-    question_P = np.repeat(np.arange(len(time_ms_Q)), targets.positives.lengths.cpu().numpy())
-    is_candidate_P = (item_P >= 1) & (item_P <= size_v) & (time_ms_Q[question_P] >= since_ms)
-    item_P, question_P = item_P[is_candidate_P], question_P[is_candidate_P]
+    question_P, item_P = _known(targets.positives, size_v)
+    question_N, item_N = _known(targets.negatives, size_v)
     if is_exact:
-        draws = candidates.everything(len(asked))
+        draws = candidates.everything(targets.num_questions)
     else:
         sure = features.key_C if scorer is None else np.union1d(features.key_C, _best(scorer, config.best))
-        sure = sure[time_ms_Q[sure // size_v] >= since_ms]
-        draws = candidates.draw(time_ms_Q[asked], np.searchsorted(asked, sure // size_v), sure % size_v + 1)
-    drawn_D = asked[draws.question_D]
-    is_hit_D = np.isin(drawn_D * (size_v + 1) + draws.item_D, question_P * (size_v + 1) + item_P)
-    question_D, item_D = drawn_D[~is_hit_D], draws.item_D[~is_hit_D]
-    question, item = np.concatenate([question_P, question_D]), np.concatenate([item_P, item_D])
+        draws = candidates.draw(targets.time_ms_Q.numpy(), sure // size_v, sure % size_v + 1)
+    is_hit_D = np.isin(draws.question_D * (size_v + 1) + draws.item_D, question_P * (size_v + 1) + item_P)
+    question_D, item_D = draws.question_D[~is_hit_D], draws.item_D[~is_hit_D]
+    question, item = np.concatenate([question_P, question_D, question_N]), np.concatenate([item_P, item_D, item_N])
     scores = np.zeros(len(item), np.float32)
     if scorer is not None:
         device = scorer.device
@@ -177,15 +230,25 @@ def _of_batch(
         scores = scorer.pairs(*pairs).float().cpu().numpy()
     trusted = scores * experience_V.numpy()[item - 1]
     columns = [features.pairs(question, item), scores[:, None], trusted[:, None]]
-    joined_PX = torch.from_numpy(np.concatenate(columns, axis=1))
+    joined_EX = torch.from_numpy(np.concatenate(columns, axis=1))
+    cut = len(item_P) + len(item_D)
     return Problem(
-        positive_PX=joined_PX[: len(item_P)],
-        draw_DX=joined_PX[len(item_P) :],
+        positive_PX=joined_EX[: len(item_P)],
+        draw_DX=joined_EX[len(item_P) : cut],
+        passed_NX=joined_EX[cut:],
         log_expected_D=torch.from_numpy(draws.log_expected_D[~is_hit_D]),
-        question_P=torch.from_numpy(np.searchsorted(asked, question_P)),
-        question_D=torch.from_numpy(np.searchsorted(asked, question_D)),
-        user_Q=examples.inputs.user_index_B[targets.user_Q].cpu()[torch.from_numpy(asked)],
+        question_P=torch.from_numpy(question_P),
+        question_D=torch.from_numpy(question_D),
+        question_N=torch.from_numpy(question_N),
+        user_Q=examples.inputs.user_index_B.cpu()[targets.user_Q],
     )
+
+
+def _known(side: Jagged[Tensor], num_candidates: int) -> tuple[IntArray, IntArray]:
+    """Question and item of each element that is a candidate."""
+    question_E, item_E = row_of_element(side.offsets.numpy()), side.values.numpy()
+    is_known_E = (item_E >= 1) & (item_E <= num_candidates)
+    return question_E[is_known_E], item_E[is_known_E]
 
 
 def _best(scorer: Scorer, number: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

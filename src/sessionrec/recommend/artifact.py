@@ -3,6 +3,7 @@
     weights.safetensors     the best epoch's
     items.parquet           the catalogue it was trained with: index, item id, title, features
     vocabularies.parquet    values of the categorical features
+    prior.safetensors       where it has a prior: how items stand, see `prior.store`
 
 The manifest's body says how it was trained (`config`, `selection`, `seed`, ...) and on what (`dataset`).
 """
@@ -30,12 +31,14 @@ from sessionrec.errors import ArtifactError
 from sessionrec.jagged import IntArray
 from sessionrec.model.config import Catalogue, ModelConfig
 from sessionrec.model.recommender import Recommender
+from sessionrec.prior import StoredPrior, store
 from sessionrec.schema import TRAIN_EVENTS, TRAIN_POSITIVES
 from sessionrec.sessions.split import Part
 from sessionrec.train.checkpoint import load_weights
 
 KIND, FORMAT = "model", 1
 WEIGHTS, ITEMS, VOCABULARIES = "weights.safetensors", "items.parquet", "vocabularies.parquet"
+PRIOR = "prior.safetensors"
 
 _PAUSES = 200_000
 
@@ -62,6 +65,8 @@ class TrainedModel:
     """`role`, `feature`, `index`, `value`, `train_events`."""
     body: dict[str, Any]
     """Of the manifest."""
+    prior: StoredPrior | None = None
+    """What stands beside its score."""
 
     @property
     def fingerprint(self) -> str:
@@ -139,7 +144,13 @@ def about_dataset(dataset: Dataset) -> dict[str, Any]:
 
 
 def save(
-    path: Path, model: Recommender, dataset: Dataset, *, config: dict[str, Any], more: dict[str, Any]
+    path: Path,
+    model: Recommender,
+    dataset: Dataset,
+    *,
+    config: dict[str, Any],
+    more: dict[str, Any],
+    prior: StoredPrior | None = None,
 ) -> dict[str, Any]:
     """Write a trained model; what stood at `path` before stays until the new one is whole.
 
@@ -149,6 +160,7 @@ def save(
         dataset: It was trained on.
         config: It was trained by; plain values, with at least `model` and `view`.
         more: Further entries of the manifest's body.
+        prior: What stands beside its score.
 
     Returns:
         The manifest's body.
@@ -165,7 +177,13 @@ def save(
         with weights.open("rb") as stream:
             while block := stream.read(1 << 24):
                 mark.update(block)
-        body = {"config": config, "dataset": about_dataset(dataset), "fingerprint": mark.hexdigest()[:16], **more}
+        body = {"config": config, "dataset": about_dataset(dataset), **more}
+        if prior is not None:
+            body["prior"] = store.values_of(prior)
+            store.write_arrays(prior, writer.file(PRIOR))
+            # The model's share of a score is in the vectors of an index.
+            mark.update(json.dumps(body["prior"], sort_keys=True).encode())
+        body["fingerprint"] = mark.hexdigest()[:16]
         writer.commit(body)
     return body
 
@@ -200,6 +218,9 @@ def load(path: Path | str, *, device: str = "cpu") -> TrainedModel:
         recommender = config.model.build(_catalogue(items, *sizes))
     load_weights(folder / WEIGHTS, recommender)
     recommender.to(device).eval()
+    prior = None
+    if body.get("prior") is not None:
+        prior = store.read(body["prior"], folder / PRIOR, about["num_candidates"])
     return TrainedModel(
         recommender=recommender,
         config=config.model,
@@ -207,6 +228,7 @@ def load(path: Path | str, *, device: str = "cpu") -> TrainedModel:
         items=items,
         vocabularies=vocabularies,
         body=body,
+        prior=prior,
     )
 
 

@@ -6,8 +6,7 @@ model.recommend([[["tea", "cup"], ["jam"]]], k=3)[0].items
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,55 +15,25 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import torch
 
 from sessionrec import index as indexes
 from sessionrec.artifacts import MANIFEST
+from sessionrec.batch import Examples
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.request import ask, visible
 from sessionrec.errors import HistoryError
 from sessionrec.index import Answer, Filter, Index
+from sessionrec.index.face import dots
 from sessionrec.jagged import IntArray, Jagged, offsets_from_lengths, row_of_element
 from sessionrec.recommend import artifact
+from sessionrec.recommend.answers import ItemVectors, Recommendations, Vectors
 from sessionrec.recommend.artifact import TrainedModel
-from sessionrec.recommend.histories import HistoryCoder, Intake
+from sessionrec.recommend.beside import live_ranker
+from sessionrec.recommend.histories import HistoryCoder, Intake, time_ms
 from sessionrec.recommend.ranker import ModelRanker
+from sessionrec.recommend.retrieval import Retriever, dense_vectors
 from sessionrec.schema import INDEX, ITEM, NO_ITEM, TITLE, UNKNOWN
-
-Vectors = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recommendations:
-    """The answer for one user, best first."""
-
-    user: Any
-    """Id of the user, or the place in the list of histories."""
-    items: list[Any]
-    """Item ids as in the log."""
-    scores: list[float]
-    """The greater the better; of one model, comparable within one user. NaN for a candidate that cannot be scored."""
-    names: list[str]
-    """Titles, or the ids where there are none."""
-    source: Literal["model", "popularity"]
-    """`popularity` for a user without any event: the model has no state before a first session."""
-    num_unknown: int
-    """Events of the history with an item that the model does not know."""
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.items)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemVectors:
-    """Candidates and their vectors, for an index of your own."""
-
-    items: list[Any]
-    """[V] item ids."""
-    vectors_VD: Vectors
-    """[V, D]; the score of an item is its dot product with the query of `encode`."""
 
 
 class SessionRec:
@@ -79,9 +48,11 @@ class SessionRec:
         self.model = model
         self._coder = HistoryCoder(model)
         self._ranker = ModelRanker(model.recommender, model.num_candidates)
-        self._vectors_VD: Vectors = self._ranker.items_VD.cpu().numpy()
+        self._beside = None if model.prior is None else live_ranker(model, self._ranker)
+        self._vectors_VD: Vectors = dense_vectors(self._ranker, self._beside)
         rows = np.arange(1, model.num_candidates + 1)
         self._index = index or indexes.ExactConfig().build(rows, self._vectors_VD, features=item_codes(model))
+        self._retriever = None if self._beside is None else Retriever(self._beside, self._ranker, self._index)
         self._titles = model.items[TITLE if TITLE in model.items.columns else ITEM]
 
     @classmethod
@@ -149,20 +120,23 @@ class SessionRec:
             raise HistoryError(f"`k` must be a whole number from 1 on, got {k!r}")
         k = min(k, self.model.num_candidates)
         intake = self._coder.read(histories, now)
-        places, queries_QD = self._queries(intake)
+        places, examples = self._questions(intake)
         seen = _seen(intake) if exclude_seen else None
         limit = self._filter(where)
         is_known_B = np.zeros(len(intake.users), np.bool_)
         is_known_B[places] = True
         found: dict[int, Answer] = {}
-        if len(places):
+        if examples is not None:
             exclude = None if seen is None else _rows(seen, places)
-            answer = self._index.search(queries_QD, k, exclude=exclude, allow=limit)
+            if self._retriever is not None:
+                answer = self._retriever.search(examples, k, exclude=exclude, allow=limit)
+            else:
+                answer = self._index.search(self._queries(examples), k, exclude=exclude, allow=limit)
             found = {int(place): _row(answer, number) for number, place in enumerate(places)}
         others = np.flatnonzero(~is_known_B)
         if len(others):
             exclude = None if seen is None else _rows(seen, others)
-            answer = self._popular(len(others), k, exclude, limit)
+            answer = self._for_strangers(intake.time_ms_B[others], k, exclude, limit)
             found |= {int(place): _row(answer, number) for number, place in enumerate(others)}
         return [self._say(intake, place, found[place], is_known_B[place]) for place in range(len(intake.users))]
 
@@ -187,30 +161,22 @@ class SessionRec:
             raise HistoryError(
                 f"expected a list of candidates for each of {len(intake.users)} users, got {len(candidates)} lists"
             )
-        places, queries_QD = self._queries(intake)
-        row_of = {int(place): number for number, place in enumerate(places)}
+        codes = [self._candidates(place, wanted) for place, wanted in enumerate(candidates)]
+        places, examples = self._questions(intake)
+        scores = self._scores(intake, places, examples, codes)
+        is_known_B = np.zeros(len(intake.users), np.bool_)
+        is_known_B[places] = True
         answers = []
-        for place, wanted in enumerate(candidates):
-            if isinstance(wanted, str | bytes) or not isinstance(wanted, Sequence):
-                raise HistoryError(f"candidates of user {place}: expected a list of item ids, got {wanted!r}")
-            codes_C = self._coder.item_indices(list(wanted)) if len(wanted) else np.zeros(0, np.int32)
-            codes_C = np.where(codes_C <= self.model.num_candidates, codes_C, UNKNOWN)
-            is_model = place in row_of
-            if is_model:
-                scores_C = self._vectors_VD[codes_C - 1] @ queries_QD[row_of[place]]
-            else:
-                scores_C = self.model.train_positives_V[codes_C - 1].astype(np.float32)
-            scores_C = np.where(codes_C == UNKNOWN, -np.inf, scores_C)
-            order = np.argsort(-scores_C, kind="stable")
-            scores = np.where(np.isneginf(scores_C), np.nan, scores_C)[order]
+        for place, (wanted, codes_C, scores_C) in enumerate(zip(candidates, codes, scores, strict=True)):
+            order = np.argsort(-np.where(codes_C == UNKNOWN, -np.inf, scores_C), kind="stable")
             names = [str(wanted[at]) if codes_C[at] == UNKNOWN else self._name(int(codes_C[at])) for at in order]
             answers.append(
                 Recommendations(
                     user=intake.users[place],
                     items=[wanted[at] for at in order],
-                    scores=[float(score) for score in scores],
+                    scores=np.where(codes_C == UNKNOWN, np.nan, scores_C)[order].astype(float).tolist(),
                     names=names,
-                    source="model" if is_model else "popularity",
+                    source="model" if is_known_B[place] else self._otherwise,
                     num_unknown=int(intake.num_unknown_B[place]),
                 )
             )
@@ -223,13 +189,14 @@ class SessionRec:
             HistoryError: A user has no event, so there is nothing to encode.
         """
         intake = self._coder.read(histories, now)
-        places, queries_QD = self._queries(intake)
-        if len(places) < len(intake.users):
+        places, examples = self._questions(intake)
+        if examples is None or len(places) < len(intake.users):
             missing = sorted(set(range(len(intake.users))) - set(places.tolist()))
             raise HistoryError(
                 f"user {intake.users[missing[0]]!r} has no event that the model is shown; leave such users out, or use "
                 "`recommend`, which answers them by popularity"
             )
+        queries_QD = self._queries(examples)
         vectors_BD = np.empty_like(queries_QD)
         vectors_BD[places] = queries_QD
         return vectors_BD
@@ -240,17 +207,74 @@ class SessionRec:
             items=self.model.items[ITEM][: self.model.num_candidates].to_list(), vectors_VD=self._vectors_VD.copy()
         )
 
-    def _queries(self, intake: Intake) -> tuple[IntArray, Vectors]:
-        """[Q] places of the users that can be encoded, and [Q, D] their queries."""
+    def add(self, item: Any, time: datetime, *, is_acted: bool = True) -> None:
+        """Tell a model with a prior what somebody just did, so that its answers know what is fresh; constant time.
+
+        Args:
+            item: Its id.
+            time: Of the event.
+            is_acted: Acted on, or only shown.
+
+        Raises:
+            HistoryError: The model has no prior, or does not know the item, or the time is not from 1980 to 2100.
+        """
+        if self.model.prior is None:
+            raise HistoryError("this model has no prior and keeps no counts; fit one with the preset `sessionrec`")
+        (code,) = self._coder.item_indices([item]).tolist()
+        if not 1 <= code <= self.model.num_candidates:
+            raise HistoryError(f"item {item!r} is no candidate of the model, so nothing can be counted of it")
+        self.model.prior.live.add(code, time_ms(time), is_acted=is_acted)
+
+    def _questions(self, intake: Intake) -> tuple[IntArray, Examples | None]:
+        """[Q] places of the users that can be encoded, and their questions; None where nobody can."""
         inputs = visible(self.model.view, intake.histories)
         has_U = np.diff(inputs.user_offsets) > 0
         inputs, places = inputs.keep_users(has_U), intake.place_U[has_U]
         if not len(places):
-            return places, np.zeros((0, self._vectors_VD.shape[1]), np.float32)
+            return places, None
         # A caller's clock may stand behind the last event's.
         last_ms = inputs.session_time_ms_S[inputs.user_offsets[1:] - 1]
-        examples = ask(inputs, np.full(len(places), -1), np.maximum(last_ms, intake.time_ms_B[places]))
-        return places, self._ranker.queries(examples).float().cpu().numpy()
+        return places, ask(inputs, np.full(len(places), -1), np.maximum(last_ms, intake.time_ms_B[places]))
+
+    def _queries(self, examples: Examples) -> Vectors:
+        """[Q, D]."""
+        queries_QD: Vectors = self._ranker.queries(examples).float().cpu().numpy()
+        return queries_QD
+
+    def _candidates(self, place: int, wanted: Sequence[Any]) -> IntArray:
+        """[C] indices of items that a user's answer is to be made of; `UNKNOWN` for what is no candidate."""
+        if isinstance(wanted, str | bytes) or not isinstance(wanted, Sequence):
+            raise HistoryError(f"candidates of user {place}: expected a list of item ids, got {wanted!r}")
+        codes_C = self._coder.item_indices(list(wanted)) if len(wanted) else np.zeros(0, np.int32)
+        return np.where(codes_C <= self.model.num_candidates, codes_C, UNKNOWN).astype(np.int64)
+
+    def _scores(
+        self, intake: Intake, places: IntArray, examples: Examples | None, codes: list[IntArray]
+    ) -> list[Vectors]:
+        """[C] scores of each user's candidates; those of unknown items mean nothing."""
+        found: list[Vectors] = [np.zeros(len(codes_C), np.float32) for codes_C in codes]
+        is_known_B = np.zeros(len(codes), np.bool_)
+        is_known_B[places] = True
+        if examples is not None:
+            item_P = np.maximum(np.concatenate([codes[place] for place in places]), 1)
+            lengths = [len(codes[place]) for place in places]
+            question_P = np.repeat(np.arange(len(places)), lengths)
+            if self._beside is None:
+                queries_QD = self._queries(examples)
+                score_P: Vectors = dots(queries_QD[question_P], self._vectors_VD[item_P - 1])
+            else:
+                scorer = self._beside.scorer(examples)
+                pairs = (torch.from_numpy(part).to(scorer.device) for part in (question_P, item_P))
+                score_P = scorer.pairs(*pairs).float().cpu().numpy()
+            for place, scores_C in zip(places, np.split(score_P, np.cumsum(lengths)[:-1]), strict=True):
+                found[place] = scores_C
+        for place in np.flatnonzero(~is_known_B):
+            if self._retriever is not None:
+                by_item_V = self._retriever.for_strangers(int(intake.time_ms_B[place]))
+            else:
+                by_item_V = self.model.train_positives_V.astype(np.float32)
+            found[place] = by_item_V[np.maximum(codes[place], 1) - 1]
+        return found
 
     def _filter(self, where: Mapping[str, Any] | None) -> Filter | None:
         if where is None:
@@ -270,10 +294,17 @@ class SessionRec:
             raise HistoryError(f"item feature {name!r} has no value {missing[0]!r} in training")
         return tuple(rows[INDEX].to_list())
 
-    def _popular(
-        self, num_users: int, k: int, exclude: Jagged[npt.NDArray[Any]] | None, limit: Filter | None
+    @property
+    def _otherwise(self) -> Literal["prior", "popularity"]:
+        """What answers for a user of whom nothing is known."""
+        return "popularity" if self._retriever is None else "prior"
+
+    def _for_strangers(
+        self, time_ms_Q: IntArray, k: int, exclude: Jagged[npt.NDArray[Any]] | None, limit: Filter | None
     ) -> Answer:
-        return self._by_count.search(np.ones((num_users, 1), np.float32), k, exclude=exclude, allow=limit)
+        if self._retriever is not None:
+            return self._retriever.popular(time_ms_Q, k, exclude=exclude, allow=limit)
+        return self._by_count.search(np.ones((len(time_ms_Q), 1), np.float32), k, exclude=exclude, allow=limit)
 
     @cached_property
     def _by_count(self) -> Index:
@@ -290,23 +321,13 @@ class SessionRec:
             items=[self.model.items[ITEM][code - 1] for code in codes],
             scores=answer.scores_QC[0][is_item_C].tolist(),
             names=[self._name(code) for code in codes],
-            source="model" if is_model else "popularity",
+            source="model" if is_model else self._otherwise,
             num_unknown=int(intake.num_unknown_B[place]),
         )
 
     def _name(self, code: int) -> str:
         title = self._titles[code - 1]
         return str(self.model.items[ITEM][code - 1] if title is None else title)
-
-
-def to_frame(answers: Sequence[Recommendations]) -> pl.DataFrame:
-    """One row a recommended item: `user`, `rank` from 1, `item`, `name`, `score`, `source`."""
-    rows = [
-        (answer.user, rank, item, name, score, answer.source)
-        for answer in answers
-        for rank, (item, name, score) in enumerate(zip(answer.items, answer.names, answer.scores, strict=True), 1)
-    ]
-    return pl.DataFrame(rows, schema=["user", "rank", "item", "name", "score", "source"], orient="row")
 
 
 def item_codes(model: TrainedModel) -> dict[str, npt.NDArray[np.int32]]:

@@ -11,12 +11,13 @@ The last three may be missing; what is there must be whole. Unknown entries are 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from sessionrec.artifacts import MANIFEST, Manifest, read_manifest
 from sessionrec.errors import ArtifactError
@@ -27,6 +28,9 @@ NUM_BEFORE: Final = "num_before"
 WEIGHT: Final = "weight"
 ASKED: Final = ("user_index", "num_questions", "num_targets")
 _PLAIN: Final = (*ASKED, NUM_BEFORE, WEIGHT)
+# As `prior.calibrate` names them, which loads torch too.
+MODEL: Final = "model"
+BY_EXPERIENCE: Final = "model by experience"
 
 T = TypeVar("T", bound="_Read")
 Row = dict[str, float | int | str | None]
@@ -61,6 +65,44 @@ class Selection(_Read):
     stopped: str
 
 
+class PriorSettings(_Read):
+    """What of a prior's config the page needs."""
+
+    hidden: int = Field(ge=0)
+    rank_weight: FiniteFloat = Field(default=0.0, ge=0)
+
+
+class PriorFacts(_Read):
+    """A prior, as the model's manifest keeps it; see `prior.calibrate.Fitted`."""
+
+    config: PriorSettings
+    has_shown: bool
+    weights: dict[str, FiniteFloat]
+    scale: FiniteFloat
+    trust: FiniteFloat
+    contribution: dict[str, FiniteFloat]
+    loss: FiniteFloat
+    loss_linear: FiniteFloat
+    loss_without: FiniteFloat
+    num_questions: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _is_of_the_weights(self) -> Self:
+        if odd := set(self.contribution) ^ set(self.all_weights):
+            raise ValueError(f"contribution and weights are not of the same features: only one has {min(odd)!r}")
+        return self
+
+    @property
+    def all_weights(self) -> dict[str, float]:
+        """Those of the features and those of the model's score."""
+        return self.weights | {MODEL: self.scale, BY_EXPERIENCE: self.trust}
+
+    @property
+    def has_hidden(self) -> bool:
+        """Whether a hidden layer was kept; without one both losses are of the same weights."""
+        return not math.isclose(self.loss, self.loss_linear, rel_tol=1e-6)
+
+
 class ModelFacts(_Read):
     """The body of the model's manifest."""
 
@@ -73,6 +115,8 @@ class ModelFacts(_Read):
     seconds: float
     machine: dict[str, Any]
     seed: int
+    prior: PriorFacts | None = None
+    prior_seconds: float | None = None
 
 
 class Epoch(_Read):
@@ -153,6 +197,7 @@ class System(_Read):
     users: pl.DataFrame = Field(repr=False)
     seconds: float | None = None
     choice: dict[str, Any]
+    about: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def ks(self) -> list[int]:
@@ -176,7 +221,7 @@ class _EvaluationBody(_Read):
 
 
 class Evaluation(_Read):
-    """All systems on the same questions, the model first."""
+    """All systems on the same questions, the model first; one with a prior is followed by itself without."""
 
     part: str
     systems: list[System]
@@ -184,6 +229,11 @@ class Evaluation(_Read):
     model: str
     dataset: DatasetFacts
     created: str
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether the second system is the model without its prior, and no floor, whose report names no model."""
+        return len(self.systems) > 1 and "model" in self.systems[1].about
 
 
 class QualityFacts(_Read):
@@ -347,5 +397,6 @@ def _checked(kind: type[T], tree: Any, path: Path, again: str, where: str = "") 
         return kind.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
+        told = first["msg"].removeprefix("Value error, ")
         place = ".".join(map(str, first["loc"])) or "it"
-        raise ArtifactError(f"{path}: {where}{place}: {first['msg'].lower()}; {again}") from None
+        raise ArtifactError(f"{path}: {where}{place}: {told[:1].lower()}{told[1:]}; {again}") from None

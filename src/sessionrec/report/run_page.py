@@ -13,10 +13,10 @@ import numpy as np
 
 from sessionrec.data.people import printable
 from sessionrec.progress import Progress
-from sessionrec.report import bootstrap, run_plots, run_words
+from sessionrec.report import bootstrap, run_plots, run_prior, run_words
 from sessionrec.report.bootstrap import Estimate
 from sessionrec.report.html_file import render, write_whole
-from sessionrec.report.run_files import WEIGHT, Evaluation, Example, Run, System, read_run
+from sessionrec.report.run_files import WEIGHT, Evaluation, Example, PriorFacts, Run, System, read_run
 from sessionrec.report.run_groups import by_history
 from sessionrec.report.toml import to_toml
 
@@ -48,6 +48,7 @@ def html(run: Run, progress: Progress) -> str:
         model=model,
         about=about,
         results=results,
+        prior=_prior(model.prior) if model.prior is not None else None,
         remarks=run_words.remarks(run),
         stopped=run_words.stopped(model.selection),
         # One epoch is a number and no curve.
@@ -64,7 +65,7 @@ def html(run: Run, progress: Progress) -> str:
 
 def _results(evaluation: Evaluation, log: str, progress: Progress) -> dict[str, Any]:
     """Everything that is said of the evaluation."""
-    systems, first = evaluation.systems, evaluation.systems[0]
+    systems, first, has_prior = evaluation.systems, evaluation.systems[0], evaluation.has_prior
     names = [printable(system.name) for system in systems]
     main = run_words.main_metric(first)
     metrics = [f"{name}@{k}" for name in ("ndcg", "recall") for k in first.ks]
@@ -91,17 +92,33 @@ def _results(evaluation: Evaluation, log: str, progress: Progress) -> dict[str, 
         "lists": list(first.lists),
         "groups": groups,
         "popularity_k": k,
-        "headline": run_words.headline(names, estimates[main], log, main),
-        "verdicts": run_words.verdicts(names, estimates[main]),
+        "has_prior": has_prior,
+        "rival": run_words.rival(has_prior=has_prior),
+        "added": run_prior.added(names, estimates, _compared(main, drawn, in_session)) if has_prior else [],
+        "headline": run_words.headline(names, estimates[main], log, main, has_prior=has_prior),
+        "verdicts": run_words.verdicts(names, estimates[main], has_prior=has_prior),
         "metric_plots": run_plots.metric_plots(names, estimates, drawn),
         "session_plots": run_plots.session_plots(names, estimates),
-        "session_verdicts": run_words.verdicts(names, estimates[in_session[0]]) if in_session else [],
+        "session_verdicts": run_words.verdicts(names, estimates[in_session[0]], has_prior=has_prior)
+        if in_session
+        else [],
         "breakdown_plots": _breakdown_plots(systems, names, groups, main, k),
         "level": bootstrap.LEVEL,
         "resamples": bootstrap.RESAMPLES,
         "seed": bootstrap.SEED,
         "examples": [_marked(example) for example in evaluation.examples],
     }
+
+
+def _prior(prior: PriorFacts) -> dict[str, Any]:
+    """Everything that is said of what the prior looks at."""
+    looks = run_prior.looks(prior)
+    return {"facts": prior, "looks": looks, "plots": run_plots.prior_plots(looks)}
+
+
+def _compared(main: str, drawn: Sequence[str], in_session: Sequence[str]) -> list[str]:
+    """The metrics of the table of what the prior adds."""
+    return list(dict.fromkeys((main, *drawn, *in_session[:1])))
 
 
 def _breakdown_plots(systems: Sequence[System], names: Sequence[str], groups: Any, main: str, k: int) -> list[Any]:

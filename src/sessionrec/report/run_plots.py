@@ -18,18 +18,25 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from sessionrec.data.wording import compact, count, many, percent
 from sessionrec.report import figure as fig
 from sessionrec.report.bootstrap import Estimate
-from sessionrec.report.numbers import metric_name, score
+from sessionrec.report.numbers import metric_name, score, signed
 from sessionrec.report.plots import Plot
 from sessionrec.report.run_files import Epoch, Selection, System
 from sessionrec.report.run_groups import Group
+from sessionrec.report.run_prior import Look
 
 _HALF_IN: Final = 5.4
 _THIRD_IN: Final = 3.9
 _ROW_IN: Final = 0.46
+_BAR_IN: Final = 0.29
+_NAMES_IN: Final = 2.1
+_NAME_LENGTH: Final = 26
 _COLORS: Final = (fig.FIRST, fig.SECOND, fig.THIRD, fig.FOURTH, fig.FIFTH)
 _PATCH: Final = {"facecolor": fig.PAGE, "edgecolor": "none", "pad": 1}
 """Behind words, so that no line runs through them."""
 _MARKS: Final = ("o", "s", "D", "^", "v")
+_MINUS: Final = "\N{MINUS SIGN}"
+_VISIBLE: Final = 0.005
+"""What does not read .00."""
 
 
 def color_variables(number: int) -> list[str]:
@@ -169,6 +176,51 @@ def popularity_plot(systems: Sequence[System], k: int) -> Plot:
     finding += f" among its first {count(k)}."
     detail = "Head, middle and tail each hold a third of the training positives; the head is the fewest items that do."
     return _plot(drawing, "by-popularity", f"Targets found among the first {count(k)}", finding, detail)
+
+
+def prior_plots(looks: Sequence[Look]) -> list[Plot]:
+    """What a usual difference of each feature moves a score by, one figure a kind, all on one scale."""
+    moves = [0.0, *(bar.moves for look in looks for bar in look.bars)]
+    room = (max(moves) - min(moves)) or 1.0
+    # Room for the numbers at the ends of the bars.
+    limits = min(moves) - room * (0.26 if min(moves) < 0 else 0.02), max(moves) + room * 0.26
+    return [_look(look, limits) for look in looks]
+
+
+def _look(look: Look, limits: tuple[float, float]) -> Plot:
+    height_in = 0.62 + _BAR_IN * len(look.bars)
+    drawing, axes = fig.new_figure("", "", (_HALF_IN, height_in))
+    # Not where the names leave room: zero stands at one place in figures above each other.
+    left, bottom = _NAMES_IN / _HALF_IN, 0.56 / height_in
+    axes.set_position((left, bottom, 0.99 - left, 1 - 0.04 / height_in - bottom))
+    axes.grid(visible=False, axis="y")
+    axes.grid(axis="x", color=fig.GRID, linewidth=0.8)
+    axes.spines["bottom"].set_visible(False)
+    place = -np.arange(len(look.bars))
+    moves = [bar.moves for bar in look.bars]
+    axes.barh(place, moves, height=0.62, color=[fig.FIRST if move >= 0 else fig.SECOND for move in moves])
+    axes.axvline(0, color=fig.MUTED, linewidth=1)
+    axes.set_xlim(*limits)
+    axes.set_ylim(-len(moves) + 0.5, 0.5)
+    axes.set_yticks(place, [_short(bar.name) for bar in look.bars], parse_math=False)
+    axes.set_xlabel("natural-log odds", color=fig.MUTED)
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:+.3g}".replace("-", _MINUS) if value else "0")
+    )
+    for at, move in zip(place.tolist(), moves, strict=True):
+        side = 1 if move >= 0 else -1
+        where: dict[str, Any] = {"ha": "left" if side > 0 else "right", "va": "center", "xytext": (4 * side, 0)}
+        fig.note(axes, signed(move, 2), (move, at), **where)
+    greatest = look.greatest
+    finding = "Nothing here moves a score."
+    if abs(greatest.moves) >= _VISIBLE:
+        finding = f"A usual difference of {greatest.name} moves a score by {signed(greatest.moves, 2)}."
+    return _plot(drawing, f"prior-{look.slug}", look.title, finding, look.detail)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _number(row: dict[str, float | int | str | None]) -> float:

@@ -1,7 +1,7 @@
 """A run's results as sentences: what the model reached, and which floor is better, with what interval.
 
-In: `Estimate`s of one metric, the model's first. Out: plain text. Nothing is called better or worse unless the interval
-of the paired difference leaves zero out.
+In: `Estimate`s of one metric, the model's first; one with a prior is followed by itself without, which is no floor.
+Out: plain text. Nothing is called better or worse unless the interval of the paired difference leaves zero out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SAME_SHARE: Final = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A floor beside the model."""
+    """A system beside the model."""
 
     gap: Gap
     words: str
@@ -34,7 +34,14 @@ def main_metric(system: System) -> str:
     return f"ndcg@{10 if 10 in system.ks else system.ks[0]}"
 
 
-def headline(names: Sequence[str], estimates: Sequence[Estimate], log: str, metric: str) -> str:
+def rival(*, has_prior: bool) -> str:
+    """What the others are compared with."""
+    return "the model with prior" if has_prior else "the model"
+
+
+def headline(
+    names: Sequence[str], estimates: Sequence[Estimate], log: str, metric: str, *, has_prior: bool = False
+) -> str:
     """The main result in one sentence.
 
     Args:
@@ -42,14 +49,16 @@ def headline(names: Sequence[str], estimates: Sequence[Estimate], log: str, metr
         estimates: Of `metric`, in the same order.
         log: Where.
         metric: Which.
+        has_prior: Whether the second system is the first without its prior.
     """
     model = estimates[0]
     places = 3 if model.mean >= _SMALL else 4
     result = f"{names[0]} on {log}: {metric_name(metric)} {score(model.mean, places)}"
     result += f" {span(model.low, model.high, places)}"
-    floors = sorted(zip(names[1:], estimates[1:], strict=True), key=lambda floor: -floor[1].mean)
+    if has_prior:
+        result += f", {score(estimates[1].mean, places)} without the prior"
     by_sign: dict[int, list[str]] = {1: [], 0: [], -1: []}
-    for name, floor in floors:
+    for name, floor in _floors(names, estimates, has_prior=has_prior):
         assert floor.gap is not None, name
         by_sign[floor.gap.sign].append(f"{name} {score(floor.mean, places)}")
     better, alike, worse = by_sign[1], by_sign[0], by_sign[-1]
@@ -63,13 +72,20 @@ def headline(names: Sequence[str], estimates: Sequence[Estimate], log: str, metr
     return f"{result}; no floor was evaluated beside it"
 
 
-def verdicts(names: Sequence[str], estimates: Sequence[Estimate]) -> list[Verdict]:
-    """One sentence a floor, the best first."""
-    floors = sorted(zip(names[1:], estimates[1:], strict=True), key=lambda floor: -floor[1].mean)
-    return [_verdict(name, floor) for name, floor in floors]
+def verdicts(names: Sequence[str], estimates: Sequence[Estimate], *, has_prior: bool = False) -> list[Verdict]:
+    """One sentence a floor, the best first; before them one of the model without its prior, if the second system is."""
+    others = [("the model without prior", estimates[1])] if has_prior else []
+    others += _floors(names, estimates, has_prior=has_prior)
+    return [_verdict(name, other, rival(has_prior=has_prior)) for name, other in others]
 
 
-def _verdict(name: str, floor: Estimate) -> Verdict:
+def _floors(names: Sequence[str], estimates: Sequence[Estimate], *, has_prior: bool) -> list[tuple[str, Estimate]]:
+    """Name and estimate, the best first."""
+    first = 2 if has_prior else 1
+    return sorted(zip(names[first:], estimates[first:], strict=True), key=lambda floor: -floor[1].mean)
+
+
+def _verdict(name: str, floor: Estimate, model: str) -> Verdict:
     gap = floor.gap
     assert gap is not None, name
     named = f"{_capital(name)} {score(floor.mean)}"
@@ -78,7 +94,7 @@ def _verdict(name: str, floor: Estimate) -> Verdict:
     elif gap.sign < 0:
         words = f"{named} is worse by {score(-gap.mean)} {span(-gap.high, -gap.low)}"
     else:
-        words = f"{named} cannot be told from the model: difference {signed(gap.mean)} {span(gap.low, gap.high)}"
+        words = f"{named} cannot be told from {model}: difference {signed(gap.mean)} {span(gap.low, gap.high)}"
     return Verdict(gap=gap, words=words)
 
 

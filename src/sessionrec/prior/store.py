@@ -1,0 +1,167 @@
+"""`StoredPrior`: a fitted prior and how items stand, as plain values and arrays of a model's artifact.
+
+    manifest            config, scheme, weights, what calibration found
+    prior.safetensors   the hidden layer; counts of items and their times; the most similar items, where it has them
+
+Letters: V candidates, H half-lives, C similar pairs of items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from sessionrec.config import Config, parse
+from sessionrec.dynamics import ItemState
+from sessionrec.errors import ArtifactError
+from sessionrec.jagged import IntArray
+from sessionrec.prior.calibrate import Fitted
+from sessionrec.prior.config import PriorConfig
+from sessionrec.prior.items import ItemScheme, LiveItems
+from sessionrec.prior.prior import Hidden, Prior
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimilarItems:
+    """The most similar items of every item, sparse by rows."""
+
+    offsets: IntArray
+    """[V + 1] cuts pairs into items."""
+    column_C: npt.NDArray[np.int32]
+    """[C] similar item, index less 1."""
+    score_C: npt.NDArray[np.float32]
+    """[C] above 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPrior:
+    """All that a prior needs to answer for users who bring their histories."""
+
+    fitted: Fitted
+    """Weights, and what calibration found."""
+    live: LiveItems
+    """How items stand after the last event of the data set."""
+    similar: SimilarItems | None
+    """With `has_neighbours`."""
+
+    @property
+    def scheme(self) -> ItemScheme:
+        """Which features items have."""
+        return self.live.scheme
+
+
+class _Values(Config):
+    """What the manifest says."""
+
+    config: PriorConfig
+    span_s: float
+    rate: float
+    has_shown: bool
+    weights: dict[str, float]
+    scale: float
+    trust: float
+    contribution: dict[str, float]
+    loss: float
+    loss_linear: float
+    loss_without: float
+    num_questions: int = Field(ge=0)
+
+
+def values_of(stored: StoredPrior) -> dict[str, Any]:
+    """For the manifest."""
+    fitted, scheme = stored.fitted, stored.scheme
+    return _Values(
+        config=scheme.config,
+        span_s=scheme.span_s,
+        rate=scheme.rate,
+        has_shown=scheme.has_shown,
+        weights=dict(fitted.prior.weights),
+        scale=fitted.prior.scale,
+        trust=fitted.prior.trust,
+        contribution=fitted.contribution,
+        loss=fitted.loss,
+        loss_linear=fitted.loss_linear,
+        loss_without=fitted.loss_without,
+        num_questions=fitted.num_questions,
+    ).model_dump(mode="json")
+
+
+def write_arrays(stored: StoredPrior, path: Path) -> None:
+    """The file beside the manifest."""
+    arrays: Arrays = {}
+    if (hidden := stored.fitted.prior.hidden) is not None:
+        for name in ("inputs_FH", "bias_H", "outputs_H"):
+            arrays[f"hidden.{name}"] = getattr(hidden, name).detach().numpy()
+    for kind, state in (("acted", stored.live.acted), ("shown", stored.live.shown)):
+        if state is not None:
+            for name in ("after_VH", "time_ms_V", "first_ms_V"):
+                arrays[f"{kind}.{name}"] = getattr(state, name)
+    if stored.similar is not None:
+        for name in ("offsets", "column_C", "score_C"):
+            arrays[f"similar.{name}"] = getattr(stored.similar, name)
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+
+
+def read(values: Mapping[str, Any], path: Path, num_candidates: int) -> StoredPrior:
+    """What `values_of` and `write_arrays` kept.
+
+    Raises:
+        ArtifactError: The file is not there, or does not fit the manifest.
+        ConfigError: The manifest's values are not such.
+    """
+    kept = parse(_Values, dict(values), str(path))
+    scheme = ItemScheme(config=kept.config, span_s=kept.span_s, rate=kept.rate, has_shown=kept.has_shown)
+    try:
+        arrays: Arrays = load_file(path)
+        hidden = None
+        if "hidden.bias_H" in arrays:
+            names = ("inputs_FH", "bias_H", "outputs_H")
+            hidden = Hidden(**{name: torch.from_numpy(arrays[f"hidden.{name}"]) for name in names})
+        acted = _state(arrays, "acted", scheme.acted_s, num_candidates)
+        shown = _state(arrays, "shown", scheme.shown_s, num_candidates) if scheme.has_shown else None
+        similar = _similar(arrays, num_candidates) if kept.config.has_neighbours else None
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise ArtifactError(
+            f"{path}: not the prior that the manifest speaks of: {error}; fit the model again"
+        ) from None
+    prior = Prior(weights=kept.weights, scale=kept.scale, trust=kept.trust, hidden=hidden)
+    fitted = Fitted(
+        prior=prior,
+        contribution=kept.contribution,
+        loss=kept.loss,
+        loss_linear=kept.loss_linear,
+        loss_without=kept.loss_without,
+        num_questions=kept.num_questions,
+    )
+    return StoredPrior(fitted=fitted, live=LiveItems(scheme, acted, shown), similar=similar)
+
+
+def _state(arrays: Arrays, kind: str, half_lives_s: tuple[float, ...], num_candidates: int) -> ItemState:
+    after_VH, time_ms_V, first_ms_V = (arrays[f"{kind}.{name}"] for name in ("after_VH", "time_ms_V", "first_ms_V"))
+    shapes = [after_VH.shape, time_ms_V.shape, first_ms_V.shape]
+    if shapes != [(num_candidates, len(half_lives_s)), (num_candidates,), (num_candidates,)]:
+        raise ValueError(f"counts of {num_candidates} items at {len(half_lives_s)} half-lives have the shapes {shapes}")
+    # Copies that can be written to: events change them.
+    return ItemState(
+        half_lives_s=half_lives_s, after_VH=after_VH.copy(), time_ms_V=time_ms_V.copy(), first_ms_V=first_ms_V.copy()
+    )
+
+
+def _similar(arrays: Arrays, num_candidates: int) -> SimilarItems:
+    found = SimilarItems(**{name: arrays[f"similar.{name}"] for name in ("offsets", "column_C", "score_C")})
+    if len(found.offsets) != num_candidates + 1 or not len(found.column_C) == len(found.score_C) == found.offsets[-1]:
+        raise ValueError(f"similar items are not those of {num_candidates} candidates")
+    if len(found.column_C) and not 0 <= found.column_C.min() <= found.column_C.max() < num_candidates:
+        raise ValueError("a similar item is no candidate")
+    return found
