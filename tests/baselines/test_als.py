@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sessionrec.baselines import Als, ItemSimilarity
+from sessionrec.baselines import Als
 from sessionrec.errors import MissingExtraError
 from tests.baselines.plain import Question, Users, examples_of, filled, known_sessions
 

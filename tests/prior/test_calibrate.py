@@ -16,14 +16,14 @@ from sessionrec.jagged import Jagged
 from sessionrec.prior import Fitted, ItemFeatures, Known, OwnFeatures, PriorConfig, PriorRanker, calibrate
 from sessionrec.prior.draws import Candidates
 from sessionrec.prior.features import Features, names_of
-from sessionrec.scoring import DotScorer, Scorer
+from sessionrec.scoring import DotScorer, Scorer, list_scores
 from tests.baselines.plain import S, Users, examples_of
 
 ITEMS, QUESTIONS, START, END = 60, 2500, 1000, 40_000
 CONFIG = PriorConfig(
     acted_half_lives_s=(600.0, 3600.0),
     shown_half_lives_s=(),
-    has_rate=False,
+    rate_half_lives_s=(),
     has_age=False,
     session_decays=(1.0,),
     own_half_lives_s=(),
@@ -127,13 +127,14 @@ def showing(world: World, liked: Callable[[Any], Any], number: int = 3) -> World
     return replace(world, examples=Examples(inputs, replace(targets, negatives=negatives)))
 
 
-def cost_of_order(world: World, fitted: Fitted) -> float:
+def cost_of_order(world: World, fitted: Fitted, *, in_list: bool) -> float:
     """By the ranker's own scores: what it costs to have the answer first of what was shown."""
     targets = world.examples.targets
-    scorer = PriorRanker(fitted.prior, world.items, world.own, world.model).scorer(world.examples)
+    ranker = PriorRanker(fitted.prior, world.items, world.own, world.model, order=fitted.order)
     shown = torch.cat([targets.positives.values[:, None], targets.negatives.values.view(targets.num_questions, -1)], 1)
-    question = torch.arange(targets.num_questions).repeat_interleave(shown.shape[1])
-    scores = scorer.pairs(question, shown.flatten()).view_as(shown)
+    pairs = torch.arange(targets.num_questions).repeat_interleave(shown.shape[1]), shown.flatten()
+    scorer = ranker.scorer(world.examples)
+    scores = (list_scores(scorer, *pairs) if in_list else scorer.pairs(*pairs)).view_as(shown)
     return float(torch.nn.functional.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.int64)))
 
 
@@ -203,41 +204,38 @@ def test_a_penalty_draws_weights_to_zero(world: World) -> None:
     assert sizes[2] < 0.01
 
 
-def test_more_weight_of_the_order_costs_less_of_it_and_more_of_the_catalogue(shown_world: World) -> None:
+def test_a_list_is_ordered_by_weights_of_its_own(shown_world: World) -> None:
     """To be fresh helps to be found, and to be shown; among what is shown it says nothing good."""
-    fits = [shown_world.fit(CONFIG.model_copy(update={"rank_weight": weight})) for weight in (0.0, 0.5, 5.0)]
-    costs = [cost_of_order(shown_world, fitted) for fitted in fits]
-    assert costs[0] > costs[1] + 0.05 > costs[2] + 0.1
-    finds = [fitted.loss - weight * cost for fitted, weight, cost in zip(fits, (0.0, 0.5, 5.0), costs, strict=True)]
-    assert finds[0] < finds[1] < finds[2]
-    fresh = [fitted.prior.weights["acted 10 min"] for fitted in fits]
-    assert fresh[0] > fresh[1] > fresh[2]
+    fitted = shown_world.fit()
+    assert fitted.order is not None
+    assert fitted.prior.weights["acted 10 min"] > 0.3
+    assert fitted.order.weights["acted 10 min"] < 0
+    assert fitted.contribution_order["acted 10 min"] < 0
+    found, listed = (cost_of_order(shown_world, fitted, in_list=in_list) for in_list in (False, True))
+    assert listed < found - 0.3
+    # Nothing else orders it better: any step from the weights costs.
+    order = fitted.order
+    for name in order.weights:
+        for step in (-0.3, 0.3):
+            other = replace(order, weights={**order.weights, name: order.weights[name] + step})
+            assert cost_of_order(shown_world, replace(fitted, order=other), in_list=True) > listed
+    for scale in (order.scale - 0.3, order.scale + 0.3):
+        other = replace(order, scale=scale)
+        assert cost_of_order(shown_world, replace(fitted, order=other), in_list=True) > listed
 
 
-def test_without_exposures_the_weight_of_the_order_says_nothing(bent_world: World) -> None:
-    """Bit for bit, and so does what was shown where the weight is 0."""
+def test_what_is_shown_does_not_change_how_items_are_found(bent_world: World) -> None:
     shown = showing(bent_world, lambda fresh: fresh)
-    none, some = (CONFIG.model_copy(update={"rank_weight": weight, "hidden": 4}) for weight in (0.0, 0.5))
-    wanted = bent_world.fit(none)
-    for fitted in (bent_world.fit(some), shown.fit(none)):
-        assert (fitted.prior.weights, fitted.prior.scale) == (wanted.prior.weights, wanted.prior.scale)
-        assert (fitted.loss, fitted.contribution) == (wanted.loss, wanted.contribution)
-    assert shown.fit(some).prior.weights != wanted.prior.weights
-
-
-def test_a_hidden_layer_may_be_kept_for_the_order_alone(bent_world: World) -> None:
-    """What is asked for was drawn at random; what was passed over is the freshest and the most forgotten: no weight
-    says that."""
-    inputs, targets = bent_world.examples
-    drawn = torch.randint(1, ITEMS + 1, (targets.num_questions,), generator=torch.Generator().manual_seed(1))
-    positives = Jagged(values=drawn, offsets=targets.positives.offsets)
-    random = replace(bent_world, examples=Examples(inputs, replace(targets, positives=positives)))
-    world = showing(random, lambda fresh: np.abs(fresh - np.median(fresh)), 10)
-    config = CONFIG.model_copy(update={"hidden": 6})
-    without, fitted = (world.fit(config.model_copy(update={"rank_weight": weight})) for weight in (0.0, 1.0))
-    assert without.prior.hidden is None
-    assert fitted.prior.hidden is not None
-    assert fitted.loss < fitted.loss_linear - 0.1
+    config = CONFIG.model_copy(update={"hidden": 4})
+    wanted, fitted = bent_world.fit(config), shown.fit(config)
+    assert wanted.order is None and wanted.contribution_order == {}
+    assert fitted.order is not None
+    assert (fitted.prior.weights, fitted.prior.scale) == (wanted.prior.weights, wanted.prior.scale)
+    assert (fitted.loss, fitted.contribution) == (wanted.loss, wanted.contribution)
+    assert shown.fit(config.model_copy(update={"has_order": False})).order is None
+    # Without such weights a list is ordered as items are found.
+    one, other = (cost_of_order(shown, wanted, in_list=in_list) for in_list in (False, True))
+    assert one == other
 
 
 def test_the_same_draws_give_the_same_weights(world: World, bent_world: World) -> None:

@@ -25,6 +25,7 @@ from tests.baselines.plain import ITEMS, Question, S, Users, all_questions, draw
 CONFIG = PriorConfig(
     acted_half_lives_s=(2.0, 7.0),
     shown_half_lives_s=(3.0, 7.0),
+    rate_half_lives_s=(3.0, 9.0),
     session_decays=(0.5, 1.0),
     own_half_lives_s=(4.0,),
     lowest=-5.0,
@@ -113,7 +114,9 @@ def plain_items(users: Users, item: int, time: int) -> list[float]:
     acted, shown = events(users, acted=True), events(users, acted=False)
     values = [raised(faded(acted, item, time, half_life), -5) for half_life in (2.0, 7.0)]
     values += [raised(faded(shown, item, time, half_life), -5) for half_life in (3.0, 7.0)]
-    values.append(math.log2((faded(acted, item, time, 7.0) / 0.5 + 10) / (faded(shown, item, time, 7.0) + 10)))
+    for half_life in (3.0, 9.0):
+        counts = faded(acted, item, time, half_life), faded(shown, item, time, half_life)
+        values.append(math.log2((counts[0] / 0.5 + 10) / (counts[1] + 10)))
     firsts = [at for of, at in shown if of == item]
     is_known = bool(firsts) and min(firsts) < time
     return [*values, math.log2(1 + (time - min(firsts)) / 60) if is_known else 0.0]
@@ -159,7 +162,7 @@ def filled(scorer: Scorer, start: int = 0, stop: int | None = None) -> torch.Ten
 def test_names_say_what_a_weight_does() -> None:
     names = names_of(item_features([[]]), own_features())
     assert names == (
-        "acted 2 s", "acted 7 s", "shown 3 s", "shown 7 s", "click rate", "age",
+        "acted 2 s", "acted 7 s", "shown 3 s", "shown 7 s", "click rate 3 s", "click rate 9 s", "age",
         "own acted 0.5 a session", "own acted 1 a session", "own acted 4 s",
         "own passed 0.5 a session", "own passed 1 a session", "own passed 4 s",
         "own brand", "own shop", "after",
@@ -300,12 +303,15 @@ def replace_times(examples: Examples, seconds: int) -> Examples:
 def test_items_as_they_stand_are_what_a_search_finds(users: Users, after: int, in_stream: bool) -> None:
     """Event by event, or all at once, the features at and after the newest event are those of the whole past."""
     past = item_features(users)
-    acted, shown = (ItemState.empty(ITEMS, half_lives) for half_lives in (past.scheme.acted_s, past.scheme.shown_s))
+    acted, shown = (ItemState.empty(ITEMS, half_lives) for half_lives in past.scheme.counted_s)
     live = LiveItems(past.scheme, acted, shown)
     if in_stream:
-        of_acted = list(events(users, acted=True))
-        for item, time in events(users, acted=False):
-            live.add(item, time * S, is_acted=(item, time) in of_acted)
+        left = list(events(users, acted=True))
+        for event in events(users, acted=False):
+            is_acted = event in left
+            if is_acted:
+                left.remove(event)
+            live.add(event[0], event[1] * S, is_acted=is_acted)
     else:
         for state, is_acted in ((acted, True), (shown, False)):
             pairs = np.array(events(users, acted=is_acted), np.int64).reshape(-1, 2)
@@ -335,8 +341,8 @@ def test_a_state_of_another_log_is_refused() -> None:
 def test_half_lives_beyond_the_log_are_left_out() -> None:
     users: Users = [[(START, [(1, 1)]), (START + 10, [(2, 1)])]]
     names = known(users).scheme(CONFIG).names
-    assert names == ("acted 2 s", "shown 3 s", "age")
-    assert known([[]]).scheme(CONFIG).names == ("acted 2 s", "shown 3 s", "age")
+    assert names == ("acted 2 s", "shown 3 s", "click rate 3 s", "click rate 9 s", "age")
+    assert known([[]]).scheme(CONFIG).names == ("acted 2 s", "shown 3 s", "click rate 3 s", "click rate 9 s", "age")
 
 
 def test_without_exposures_nothing_is_passed_over() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,7 +23,6 @@ QUESTIONS: list[Question] = [
     (2, [[0.0, 2.0, 0.0]], [([0.0, 0.0, 3.0], 0.1)], [[0.0, 0.0, 9.0]]),
     (2, [[2.0, 0.0, 0.0]], [([0.0, 1.0, 0.0], 1.0)], []),
 ]
-RANK_WEIGHT = 0.7
 
 
 def problem(questions: list[Question]) -> Problem:
@@ -62,13 +60,13 @@ def plain(questions: list[Question]) -> tuple[float, float]:
     return first, second
 
 
-def loss(asked: Problem, rank_weight: float = RANK_WEIGHT) -> float:
-    return float(asked.loss(lambda features: features @ WEIGHTS, asked.weights(rank_weight)))
-
-
-def whole(questions: list[Question]) -> float:
-    find, order = plain(questions)
-    return find + RANK_WEIGHT * order
+def costs(asked: Problem) -> tuple[float, float]:
+    ordering = asked.ordering()
+    found = [
+        0.0 if cost is None else float(cost(lambda features: features @ WEIGHTS))
+        for cost in (asked.finding(), ordering)
+    ]
+    return found[0], found[1]
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [5, 4, 1, 3, 0, 2]])
@@ -78,33 +76,21 @@ def test_the_loss_is_that_of_a_loop_however_a_user_s_questions_are_spread(order:
     for size in cuts:
         parts.append(problem(questions[start : start + size]))
         start += size
-    assert loss(Problem.join(parts)) == pytest.approx(whole(QUESTIONS), rel=1e-5)
+    assert costs(Problem.join(parts)) == pytest.approx(plain(QUESTIONS), rel=1e-5)
 
 
 @pytest.mark.parametrize("places", [[0], [1, 4], [0, 2, 3], [2, 3], [0, 1, 2, 3, 4, 5]])
 def test_some_questions_are_a_problem_of_their_own(places: list[int]) -> None:
     found = problem(QUESTIONS).some(np.array(places))
-    assert loss(found) == pytest.approx(whole([QUESTIONS[place] for place in places]), rel=1e-5)
+    assert costs(found) == pytest.approx(plain([QUESTIONS[place] for place in places]), rel=1e-5)
 
 
-def test_weights_are_users_alike() -> None:
-    found = problem(QUESTIONS).weights(0.0)
-    torch.testing.assert_close(found.find_P, torch.tensor([1 / 4, 1 / 4, 1 / 2, 1.0, 1 / 2, 1 / 2]) / 3)
-    assert found.order_P is None
-    alone = replace(problem(QUESTIONS), user_Q=torch.arange(6))
-    torch.testing.assert_close(alone.weights(0.0).find_P, torch.tensor([1 / 2, 1 / 2, 1.0, 1.0, 1.0, 1.0]) / 5)
-
-
-def test_the_order_is_that_of_questions_with_both_kinds() -> None:
-    """User 9 has none, and one question of user 2 has nothing that was passed over."""
-    order_P = problem(QUESTIONS).weights(0.5).order_P
-    assert order_P is not None
-    torch.testing.assert_close(order_P, 0.5 * torch.tensor([1 / 4, 1 / 4, 1 / 2, 0.0, 1.0, 0.0]) / 2)
-
-
-def test_without_exposures_the_order_costs_nothing() -> None:
-    shown = problem(QUESTIONS)
+def test_without_exposures_there_is_no_order_to_learn() -> None:
     none = problem([(*question, []) for *question, _ in QUESTIONS])  # type: ignore[misc]
-    assert none.weights(0.5).order_P is None
-    assert loss(none, 0.5) == loss(none, 0.0) == loss(shown, 0.0)
-    assert loss(shown, 0.5) > loss(shown, 0.0)
+    assert none.ordering() is None
+    assert costs(none)[0] == costs(problem(QUESTIONS))[0]
+
+
+def test_an_order_needs_both_kinds() -> None:
+    """Something passed over in a session of which nothing was acted on says nothing."""
+    assert problem([QUESTIONS[2], QUESTIONS[3]]).ordering() is None

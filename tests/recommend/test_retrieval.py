@@ -156,6 +156,11 @@ def test_answers_are_those_of_the_model_with_its_prior(run: Path, shop: tuple[Da
         (ranked,) = model.rank(model.users([users[place]], shop[0]), [answers[place].items[::-1]])
         assert ranked.items == answers[place].items
         np.testing.assert_allclose(ranked.scores, answers[place].scores, rtol=1e-5, atol=1e-6)
+        (listed,) = model.rank(model.users([users[place]], shop[0]), [ids], as_shown=True)
+        code = ids.index(listed.items[0]) + 1
+        wanted = model._beside.scorer(examples).in_list(torch.full((18,), row), torch.arange(1, 19))
+        assert listed.scores[0] == pytest.approx(float(wanted.max()), rel=1e-5)
+        assert code == int(wanted.argmax()) + 1
 
 
 def test_an_event_changes_what_strangers_are_told(run: Path) -> None:
@@ -168,7 +173,7 @@ def test_an_event_changes_what_strangers_are_told(run: Path) -> None:
     (again,) = model.recommend([[]], 18, now=now)
     assert again.items == before.items, "the list of what is fresh is used for a minute"
     (after,) = model.recommend([[]], 18, now=now + timedelta(minutes=2))
-    (ranked,) = model.rank([[]], [after.items[::-1]], now=now + timedelta(minutes=2))
+    (ranked,) = model.rank([[]], [model.model.items["item"].to_list()], now=now + timedelta(minutes=2))
     assert after.items.index(before.items[4]) != 4
     assert ranked.source == "prior"
     assert ranked.items == after.items
@@ -221,7 +226,7 @@ def test_a_prior_of_another_catalogue_is_told(run: Path) -> None:
     assert store.read(values, file, 18).live.acted.num_candidates == 18
     for wrong, num_candidates, told in (
         (values, 17, "counts of 17 items"),
-        (values | {"span_s": 10.0}, 18, "counts of 18 items at 1 half-lives"),
+        (values | {"span_s": 10.0}, 18, "counts of 18 items at 3 half-lives"),
     ):
         with pytest.raises(ArtifactError, match=rf"{told}.*fit the model again"):
             store.read(wrong, file, num_candidates)

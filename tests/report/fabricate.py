@@ -119,18 +119,25 @@ def dataset_facts(name: str = "Evening News") -> dict[str, Any]:
 
 def prior_facts(**changed: Any) -> dict[str, Any]:
     """What the manifest of a model with a prior keeps of it: a feature of each kind, and a hidden layer."""
-    weights = {"acted 1 h": 0.25, "shown 1 d": -0.125, "click rate": 0.5, "age": -0.5, "own acted 7 d": 0.0625}
+    weights = {"acted 1 h": 0.25, "shown 1 d": -0.125, "click rate 1 d": 0.5, "age": -0.5, "own acted 7 d": 0.0625}
     weights |= {"own brand <b>": 0.03125, "neighbours": 0.75}
     moves = {name: 2 * weight for name, weight in weights.items()}
-    return {
-        "config": {"hidden": 16, "uniform": 256, "rank_weight": 0.25},
-        "span_s": 86_400.0,
-        "rate": 0.1,
-        "has_shown": True,
+    find = {
         "weights": weights,
         "scale": 0.5,
         "trust": 0,
         "contribution": moves | {"model": 1.625, "model by experience": 0.0},
+    }
+    moves = {name: -3 * weight for name, weight in weights.items()}
+    order = find | {"contribution": moves | {"model": 0.375, "model by experience": 0.0}}
+    return {
+        "config": {"hidden": 16, "uniform": 256},
+        "span_s": 86_400.0,
+        "rate": 0.1,
+        "has_shown": True,
+        "find": find,
+        "order": order,
+        "has_hidden": True,
         "loss": 3.0625,
         "loss_linear": 3.125,
         "loss_without": 5.25,

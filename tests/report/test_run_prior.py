@@ -19,7 +19,7 @@ from sessionrec.prior import calibrate, store
 from sessionrec.prior.problem import MODEL as MODEL_COLUMNS
 from sessionrec.report import run_files, write_run_report
 from sessionrec.report.numbers import score, signed, span
-from sessionrec.report.run_files import PriorFacts, read_run
+from sessionrec.report.run_files import PriorFacts, PriorWeights, read_run
 from sessionrec.report.run_plots import prior_plots
 from sessionrec.report.run_prior import looks
 from tests.report.fabricate import (
@@ -38,6 +38,7 @@ from tests.shop import train_shop
 
 PROTOCOL = EvalProtocol(ks=(10, 100), list_length=5)
 SECTION = "What the prior looks at"
+FIND = prior_facts()["find"]
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,7 @@ def section(page: str) -> str:
 
 def test_what_is_read_is_what_the_model_keeps() -> None:
     assert set(PriorFacts.model_fields) <= set(store._Values.model_fields)
+    assert set(PriorWeights.model_fields) <= set(store._Weights.model_fields)
     names = (run_files.MODEL, run_files.BY_EXPERIENCE)
     assert len(names) == MODEL_COLUMNS
     source = Path(calibrate.__code__.co_filename).read_text(encoding="utf-8")
@@ -116,19 +118,19 @@ def test_a_table_says_what_the_prior_adds_and_who_is_the_best_floor(page: str, r
 
 
 def test_bars_are_the_contributions_by_kind_what_adds_most_first(page: str) -> None:
-    found = looks(PriorFacts.model_validate(prior_facts()))
+    found = looks(PriorWeights.model_validate(prior_facts()["find"]))
     assert [look.title for look in found] == ["What all users do", "What the user did", "Neighbours", "The model"]
     assert [[bar.name for bar in look.bars] for look in found] == [
-        ["click rate", "acted 1 h", "shown 1 d", "age"],
+        ["click rate 1 d", "acted 1 h", "shown 1 d", "age"],
         ["own acted 7 d", "own brand <b>"],
         ["neighbours"],
         ["model", "model by experience"],
     ]
-    facts = prior_facts()
+    facts = prior_facts()["find"]
     bars = {bar.name: bar for look in found for bar in look.bars}
     assert {name: bar.moves for name, bar in bars.items()} == facts["contribution"]
     assert bars["model"].weight == facts["scale"]
-    drawn = section(page)
+    drawn = section(page).split("<h3>What orders a given list</h3>")[0]
     svgs = re.findall(r"<svg.*?</svg>", drawn, re.DOTALL)
     assert len(svgs) == len(found)
     for svg, look in zip(svgs, found, strict=True):
@@ -137,16 +139,16 @@ def test_bars_are_the_contributions_by_kind_what_adds_most_first(page: str) -> N
         written_there = [text for text in texts if text in {signed(bar.moves, 2) for bar in look.bars}]
         assert [signed(bar.moves, 2) for bar in look.bars] == written_there
     words = words_of(drawn)
-    assert "A usual difference of click rate moves a score by +1.00." in words
+    assert "A usual difference of click rate 1 d moves a score by +1.00." in words
     assert "Neighbours neighbours +.7500 +1.5000" in words
     assert "age \N{MINUS SIGN}.5000 \N{MINUS SIGN}1.0000" in words
     assert "<b>" not in drawn
 
 
 def test_bars_have_the_length_of_their_number_on_one_scale() -> None:
-    found = looks(PriorFacts.model_validate(prior_facts()))
+    found = looks(PriorWeights.model_validate(prior_facts()["find"]))
     lengths = {}
-    for plot, look in zip(prior_plots(found), found, strict=True):
+    for plot, look in zip(prior_plots(found, "find"), found, strict=True):
         paths = re.findall(r'<path d="M (\S+) \S+ \nL (\S+) \S+ \n[^"]*z[^"]*" clip', plot.svg)
         assert len(paths) == len(look.bars)
         for bar, (start, end) in zip(look.bars, paths, strict=True):
@@ -157,10 +159,20 @@ def test_bars_have_the_length_of_their_number_on_one_scale() -> None:
         assert length == pytest.approx(scale * moves, abs=1e-3)
 
 
+def test_weights_that_order_a_list_have_pictures_of_their_own(page: str, tmp_path: Path) -> None:
+    listed = section(page).split("<h3>What orders a given list</h3>")[1].split("<h3>How well it fits")[0]
+    svgs = re.findall(r"<svg.*?</svg>", listed, re.DOTALL)
+    assert len(svgs) == 4
+    texts = [text.strip() for text in outline_of(svgs[0]).words if text.strip()]
+    assert signed(prior_facts()["order"]["contribution"]["age"], 2) in texts
+    write_model(tmp_path, prior=prior_facts(order=None))
+    assert "What orders a given list" not in written(tmp_path)
+
+
 def test_the_losses_are_there_and_a_hidden_layer_is_told(page: str) -> None:
     words = words_of(section(page))
     assert "Model alone, at its best scale 5.2500 With the linear prior 3.1250 With a hidden layer 3.0625" in words
-    assert "among sampled candidates, and 0.25 times the same among what the session showed; less is better." in words
+    assert "among sampled candidates; less is better." in words
     assert "On the 1,234 validation questions that the weights were fitted to, in 14 s." in words
     assert "A hidden layer comes on top, which no bar shows." in words
     assert "beside the hidden layer of 16 units" in words
@@ -171,7 +183,7 @@ def test_the_losses_are_there_and_a_hidden_layer_is_told(page: str) -> None:
     [(16, "A hidden layer of 16 units was tried and left out"), (0, "No hidden layer was asked for")],
 )
 def test_without_a_hidden_layer_that_is_told(hidden: int, told: str, tmp_path: Path) -> None:
-    write_model(tmp_path, prior=prior_facts(config={"hidden": hidden}, loss=3.125, has_shown=bool(hidden)))
+    write_model(tmp_path, prior=prior_facts(config={"hidden": hidden}, loss=3.125, has_hidden=False))
     words = words_of(section(written(tmp_path)))
     assert told in words
     assert "comes on top" not in words
@@ -181,7 +193,8 @@ def test_without_a_hidden_layer_that_is_told(hidden: int, told: str, tmp_path: P
 
 def test_a_prior_that_says_nothing_is_drawn(tmp_path: Path) -> None:
     names = ("age", "model", "model by experience")
-    facts = prior_facts(weights={"age": 0.0}, scale=0.0, contribution=dict.fromkeys(names, 0.0))
+    find = {"weights": {"age": 0.0}, "scale": 0.0, "trust": 0.0, "contribution": dict.fromkeys(names, 0.0)}
+    facts = prior_facts(find=find, order=None)
     write_model(tmp_path, prior=facts)
     page = written(tmp_path)
     assert "not evaluated yet" in page
@@ -223,10 +236,13 @@ def test_a_prior_that_cannot_be_told_from_none_is_not_praised(tmp_path: Path, re
         ({"loss_without": float("nan")}, "prior.loss_without: input should be a finite number"),
         ({"num_questions": -1}, "prior.num_questions: input should be greater than or equal to 0"),
         ({"config": {}}, "prior.config.hidden: field required"),
-        ({"contribution": {"age": None}}, "prior.contribution.age: input should be a valid number"),
         (
-            {"weights": {"age": 1.0}},
-            "prior: contribution and weights are not of the same features: only one has 'acted ",
+            {"find": FIND | {"contribution": {"age": None}}},
+            "prior.find.contribution.age: input should be a valid number",
+        ),
+        (
+            {"order": FIND | {"weights": {"age": 1.0}}},
+            "prior.order: contribution and weights are not of the same features: only one has 'acted ",
         ),
     ],
 )
@@ -250,10 +266,11 @@ def test_a_trained_model_with_a_prior(tmp_path: Path, capsys: pytest.CaptureFixt
     assert f"{score(alone.metrics['ndcg@10'], 3)} without the prior" in words
     told = words_of(section(page))
     assert f"at its best scale {kept['loss_without']:.4f} With the linear prior {kept['loss_linear']:.4f}" in told
-    for name, moves in kept["contribution"].items():
-        assert name in told
-        assert signed(moves) in told
-    assert len(kept["contribution"]) == section(page).count('<td class="text">')
+    for purpose in ("find", "order"):
+        for name, moves in kept[purpose]["contribution"].items():
+            assert name in told
+            assert signed(moves) in told
+    assert 2 * len(kept["find"]["contribution"]) == section(page).count('<td class="text">')
     console.print(metrics_table(evaluation))
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split()[:3] == [alone.system, "with", "prior"]

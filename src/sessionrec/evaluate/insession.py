@@ -1,4 +1,5 @@
-"""Ranking inside a session: are the exposed items that the user acted on scored above the others?
+"""Ranking inside a session: are the exposed items that the user acted on scored above the others? Where a system orders
+a given list by other scores than it finds items by (`scoring.ListScorer`), these are asked.
 
 AUC of a question: the share of (positive, negative) pairs in the right order, an equal score counting half, so that a
 constant scores .5; its mean over users is GAUC. NDCG: over all exposed items, ties against us. Questions without a
@@ -17,7 +18,7 @@ import torch
 from sessionrec.batch import Targets
 from sessionrec.evaluate.metrics import FloatArray
 from sessionrec.jagged import IntArray, Jagged, row_of_element
-from sessionrec.scoring import Scorer
+from sessionrec.scoring import Scorer, list_scores
 
 
 def exposed_scores(scorer: Scorer, targets: Targets) -> tuple[IntArray, npt.NDArray[np.bool_], FloatArray]:
@@ -30,8 +31,8 @@ def exposed_scores(scorer: Scorer, targets: Targets) -> tuple[IntArray, npt.NDAr
     known = np.flatnonzero((item_P >= 1) & (item_P <= scorer.num_candidates))
     if len(known):
         device = scorer.device
-        pairs = scorer.pairs(torch.from_numpy(question_P[known]).to(device), torch.from_numpy(item_P[known]).to(device))
-        score_P[known] = pairs.detach().double().cpu().numpy()
+        pairs = torch.from_numpy(question_P[known]).to(device), torch.from_numpy(item_P[known]).to(device)
+        score_P[known] = list_scores(scorer, *pairs).detach().double().cpu().numpy()
     return question_P, is_positive_P, score_P
 
 

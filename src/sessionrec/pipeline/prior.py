@@ -100,7 +100,8 @@ def prior_ranker(
     """
     items = ItemFeatures(known_before(dataset, part), scheme=scheme)
     own = _own_features(dataset, scheme.config, part)
-    return PriorRanker(fitted.prior, items, own, model, experience_of(dataset.items, dataset.num_candidates))
+    experience_V = experience_of(dataset.items, dataset.num_candidates)
+    return PriorRanker(fitted.prior, items, own, model, experience_V, fitted.order)
 
 
 def ranker_for(trained: TrainedModel, dataset: Dataset, part: Literal["validation", "test"]) -> Ranker:
@@ -120,8 +121,9 @@ def ranker_for(trained: TrainedModel, dataset: Dataset, part: Literal["validatio
 def make_prior(dataset: Dataset, view: View, config: PriorConfig, *, model: Ranker, seed: int) -> StoredPrior:
     """A prior for a model's artifact: the weights of `fit_prior`, and how items stand after the newest event."""
     fitted, scheme = fit_prior(dataset, view, config, model=model, seed=seed)
-    acted = ItemState.collect(dataset, scheme.acted_s, before=None, kind="acted")
-    shown = ItemState.collect(dataset, scheme.shown_s, before=None, kind="shown") if scheme.has_shown else None
+    acted_s, shown_s = scheme.counted_s
+    acted = ItemState.collect(dataset, acted_s, before=None, kind="acted")
+    shown = ItemState.collect(dataset, shown_s, before=None, kind="shown") if scheme.has_shown else None
     similar = Neighbours.collect(dataset, None).similar() if config.has_neighbours else None
     return StoredPrior(fitted=fitted, live=LiveItems(scheme, acted, shown), similar=similar)
 

@@ -4,11 +4,12 @@ They are fitted to validation questions, which the model has not learnt from. On
 the answers by heart, so there its score seems to be worth far more than it is, and little is left for the prior.
 
     minimise  mean over users of  sum_q 1/|P_q| sum_{v in P_q} ( log(e^{s_v} + sum_d e^{s_d} / expected_d) - s_v )
-              + rank_weight * the same against what was shown in the session and passed over, see `problem`
               + penalty * |w|^2,        s as in `prior`,        d: draws that are not positives of q
 
 First the linear part, which is convex. Then the hidden layer, from there on, on most of the users; it is kept as it was
 when the others were answered best, and left out if that was before it began.
+
+Weights that order a given list are fitted likewise, d being what was shown in the session and passed over; linear.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from sessionrec.prior.features import names_of
 from sessionrec.prior.items import ItemFeatures
 from sessionrec.prior.own import OwnFeatures
 from sessionrec.prior.prior import Hidden, Prior
-from sessionrec.prior.problem import MODEL, Problem, collect
+from sessionrec.prior.problem import MODEL, Cost, Problem, collect
 from sessionrec.scoring import Ranker
 
 _MOST_STEPS = 200
@@ -43,16 +44,20 @@ class Fitted:
     """What calibration found."""
 
     prior: Prior
-    """Its weights."""
+    """Weights that find items."""
+    order: Prior | None
+    """Weights that order a given list; None where the log has no exposures."""
     contribution: dict[str, float]
     """By feature, linear weight times standard deviation over the candidates: what a usual difference of it moves a
     score by; those of the model under `model` and `model by experience`."""
     loss: float
-    """Mean cross-entropy of a pair, and `rank_weight` times that inside the session; without the penalty."""
+    """Mean cross-entropy of a pair, without the penalty."""
     loss_linear: float
     """The same without the hidden layer."""
     loss_without: float
     """The same of the model alone, at its best scale; of no model, of equal scores."""
+    contribution_order: dict[str, float]
+    """As `contribution`, of the weights that order a list, over what was shown; empty where there are none."""
     num_questions: int
     """Fitted to."""
 
@@ -87,31 +92,27 @@ def calibrate(
     """
     known_V = torch.zeros(own.num_candidates) if experience_V is None else experience_V
     problem = collect(batches, items, own, config, model, known_V, generator, since_ms=since_ms, is_exact=is_exact)
-    spread_X = problem.draw_DX.std(0, correction=0)
-    # A feature that never varies says nothing, whatever its weight.
-    usual_X = torch.where(spread_X > 1e-6, 1 / spread_X.clamp_min(1e-6), torch.zeros(()))
+    names = names_of(items, own)
+    usual_X = _usual(problem.draw_DX, has_model=model is not None)
     alone_X = torch.zeros(len(usual_X))
-    if model is None:
-        usual_X[-MODEL:] = 0
     alone_X[-MODEL] = usual_X[-MODEL]
-    weights_X, loss_linear = _linear(problem, usual_X, config)
-    _, loss_without = _linear(problem, alone_X, config)
+    finding = problem.finding()
+    weights_X, loss_linear = _linear(finding, usual_X, config.penalty)
+    _, loss_without = _linear(finding, alone_X, config.penalty)
     hidden, loss = None, loss_linear
     if config.hidden:
-        weights_X, hidden = _with_hidden(problem, weights_X, usual_X, config, generator)
+        weights_X, hidden = _with_hidden(problem, weights_X, usual_X, config.hidden, generator)
         with torch.no_grad():
-            counts = problem.weights(config.rank_weight)
-            loss = float(problem.loss(lambda features: _score(features, weights_X, hidden), counts))
-    names = names_of(items, own)
-    spread = (weights_X * torch.where(usual_X > 0, spread_X, 0.0)).tolist()
+            loss = float(finding(lambda features: _score(features, weights_X, hidden)))
+    ordering, order_X, shown_X = problem.ordering() if config.has_order else None, None, usual_X
+    if ordering is not None:
+        shown_X = _usual(torch.cat([problem.positive_PX, problem.passed_NX]), has_model=model is not None)
+        order_X, _ = _linear(ordering, shown_X, config.penalty)
     return Fitted(
-        prior=Prior(
-            weights=dict(zip(names, weights_X[:-MODEL].tolist(), strict=True)),
-            scale=float(weights_X[-MODEL]),
-            trust=float(weights_X[-1]),
-            hidden=hidden,
-        ),
-        contribution=dict(zip((*names, "model", "model by experience"), spread, strict=True)),
+        prior=_prior(names, weights_X, hidden),
+        order=None if order_X is None else _prior(names, order_X, None),
+        contribution=_contribution(names, weights_X, usual_X),
+        contribution_order={} if order_X is None else _contribution(names, order_X, shown_X),
         loss=loss,
         loss_linear=loss_linear,
         loss_without=loss_without,
@@ -119,24 +120,45 @@ def calibrate(
     )
 
 
-def _linear(problem: Problem, usual_X: Tensor, config: PriorConfig) -> tuple[Tensor, float]:
-    """[X] weights of features as they are, and the loss; `usual_X` is 0 where there is to be none."""
-    counts = problem.weights(config.rank_weight)
+def _usual(features_NX: Tensor, *, has_model: bool) -> Tensor:
+    """[X] one by the standard deviation; 0 for a feature that never varies: it says nothing, whatever its weight."""
+    spread_X = features_NX.std(0, correction=0)
+    usual_X = torch.where(spread_X > 1e-6, 1 / spread_X.clamp_min(1e-6), torch.zeros(()))
+    if not has_model:
+        usual_X[-MODEL:] = 0
+    return usual_X
+
+
+def _prior(names: tuple[str, ...], weights_X: Tensor, hidden: Hidden | None) -> Prior:
+    return Prior(
+        weights=dict(zip(names, weights_X[:-MODEL].tolist(), strict=True)),
+        scale=float(weights_X[-MODEL]),
+        trust=float(weights_X[-1]),
+        hidden=hidden,
+    )
+
+
+def _contribution(names: tuple[str, ...], weights_X: Tensor, usual_X: Tensor) -> dict[str, float]:
+    spread_X = torch.where(usual_X > 0, weights_X / usual_X.clamp_min(1e-30), 0.0)
+    return dict(zip((*names, "model", "model by experience"), spread_X.tolist(), strict=True))
+
+
+def _linear(cost: Cost, usual_X: Tensor, penalty: float) -> tuple[Tensor, float]:
+    """[X] weights of features as they are, and the cost; `usual_X` is 0 where there is to be none."""
     usual_weights_X = torch.zeros(len(usual_X), requires_grad=True)
     optimizer = torch.optim.LBFGS([usual_weights_X], max_iter=_MOST_STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         weights_X = usual_weights_X * usual_X
-        loss = problem.loss(lambda features: features @ weights_X, counts)
-        loss = loss + config.penalty * usual_weights_X.square().sum()
+        loss = cost(lambda features: features @ weights_X) + penalty * usual_weights_X.square().sum()
         torch.autograd.backward(loss)
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         weights_X = (usual_weights_X * usual_X).detach()
-        return weights_X, float(problem.loss(lambda features: features @ weights_X, counts))
+        return weights_X, float(cost(lambda features: features @ weights_X))
 
 
 def _score(features_NX: Tensor, weights_X: Tensor, hidden: Hidden | None) -> Tensor:
@@ -172,7 +194,7 @@ class _Net(nn.Module):
 
 
 def _with_hidden(
-    problem: Problem, weights_X: Tensor, usual_X: Tensor, config: PriorConfig, generator: np.random.Generator
+    problem: Problem, weights_X: Tensor, usual_X: Tensor, size: int, generator: np.random.Generator
 ) -> tuple[Tensor, Hidden | None]:
     """Linear weights and a hidden layer; the weights as they were and None where it answers nobody better."""
     user_Q = problem.user_Q.numpy()
@@ -181,21 +203,20 @@ def _with_hidden(
     others, learnt = problem.some(np.flatnonzero(is_held_out_Q)), np.flatnonzero(~is_held_out_Q)
     if not len(others.question_P):
         return weights_X, None
-    of_others = others.weights(config.rank_weight)
-    net = _Net(weights_X, usual_X, config.hidden, generator)
+    of_others = others.finding()
+    net = _Net(weights_X, usual_X, size, generator)
     optimizer = torch.optim.AdamW(net.parameters(), lr=_LEARNING_RATE, weight_decay=_DECAY)
     with torch.no_grad():
-        best_loss, best, since = float(others.loss(net, of_others)), None, 0
+        best_loss, best, since = float(of_others(net)), None, 0
     for _ in range(_EPOCHS):
         steps = min(max(len(learnt) // _BATCH_QUESTIONS, _LEAST_STEPS), len(learnt))
         for questions in np.array_split(generator.permutation(learnt), steps):
-            some = problem.some(np.sort(questions))
-            loss = some.loss(net, some.weights(config.rank_weight))
+            loss = problem.some(np.sort(questions)).finding()(net)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
         with torch.no_grad():
-            found = float(others.loss(net, of_others))
+            found = float(of_others(net))
         since += 1
         if found < best_loss:
             best_loss, best, since = found, copy.deepcopy(net.state_dict()), 0

@@ -25,8 +25,8 @@ class PriorConfig(Config):
         default=(15 * _MINUTE_S, 4 * _HOUR_S, _DAY_S, 7 * _DAY_S), strict=False
     )
     """Of what all users were shown; none where the log has no exposures."""
-    has_rate: bool = True
-    """Whether the smoothed click rate counts, at the longest half-life that both have."""
+    rate_half_lives_s: tuple[float, ...] = Field(default=(_DAY_S, 28 * _DAY_S), strict=False)
+    """Of smoothed click rates; none where the log has no exposures."""
     has_age: bool = True
     """Whether the time since the item's first event counts."""
     session_decays: tuple[float, ...] = Field(default=(0.5, 0.9, 1.0), strict=False)
@@ -57,16 +57,17 @@ class PriorConfig(Config):
     """Candidates a question that the model scores best."""
     window: int = Field(default=2000, ge=1)
     """Events that `recent` draws from."""
-    rank_weight: float = Field(default=0.2, ge=0)
-    """Of the order inside the session beside finding its items in the catalogue, see `problem`: more of it puts what is
-    clicked further above what is passed over, and costs places in the catalogue. 0 = none, as where the log has no
-    exposures."""
+    has_order: bool = True
+    """Whether weights of their own order a list that is given, fitted to what was clicked and what was passed over; not
+    where the log has no exposures."""
     hidden: int = Field(default=16, ge=0)
     """Units of the hidden layer, which is left out where it does not measure better; 0 = a linear prior."""
     penalty: float = Field(default=1e-3, ge=0)
     """Of the squares of the weights, each as if its feature had a standard deviation of 1."""
 
-    @field_validator("acted_half_lives_s", "shown_half_lives_s", "own_half_lives_s", "session_decays")
+    @field_validator(
+        "acted_half_lives_s", "shown_half_lives_s", "rate_half_lives_s", "own_half_lives_s", "session_decays"
+    )
     @classmethod
     def _distinct(cls, values: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
         most = 1.0 if info.field_name == "session_decays" else math.inf

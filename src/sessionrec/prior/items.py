@@ -3,7 +3,7 @@
 Features are 0 for an item without an event, so nothing is said of what nothing is known of:
 
     acted h, shown h    max(log2 count_h(v, t), lowest) - lowest
-    click rate          log2 (acted_h / r + m) / (shown_h + m)     r = the log's own rate, m = smoothing
+    click rate h        log2 (acted_h / r + m) / (shown_h + m)     r = the log's own rate, m = smoothing
     age                 log2 (1 + minutes since the first event)
 
 Letters: V candidates, P pairs of item and time, F features.
@@ -21,7 +21,6 @@ import numpy.typing as npt
 from sessionrec.dynamics import FadedCounts, ItemEvents, ItemState
 from sessionrec.jagged import IntArray
 from sessionrec.prior.config import PriorConfig
-from sessionrec.schema import MAX_TIME_MS
 
 Floats = npt.NDArray[np.float32]
 
@@ -94,32 +93,37 @@ class ItemScheme:
         return _within(self.config.shown_half_lives_s, self.span_s) if self.has_shown else ()
 
     @property
+    def rated_s(self) -> tuple[float, ...]:
+        """Half-lives of click rates; a rate does not grow with the log, so none is too long."""
+        return self.config.rate_half_lives_s if self.has_shown else ()
+
+    @property
     def names(self) -> tuple[str, ...]:
         """[F] what each column says."""
         return (
             *(f"acted {words(half_life)}" for half_life in self.acted_s),
             *(f"shown {words(half_life)}" for half_life in self.shown_s),
-            *(("click rate",) if self._rated else ()),
+            *(f"click rate {words(half_life)}" for half_life in self.rated_s),
             *(("age",) if self.config.has_age else ()),
         )
 
     @property
-    def _rated(self) -> tuple[int, int] | None:
-        """Columns of the two counts that make the click rate."""
-        acted, shown = self.acted_s, self.shown_s
-        both = sorted(set(acted) & set(shown))
-        return (acted.index(both[-1]), shown.index(both[-1])) if both and self.config.has_rate else None
+    def counted_s(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Half-lives that acted and shown are counted at, for the rates too; those of `acted_s` and `shown_s` first."""
+        acted, shown = (tuple(dict.fromkeys((*own, *self.rated_s))) for own in (self.acted_s, self.shown_s))
+        return acted, shown
 
     def of(self, acted_PH: Floats, shown_PH: Floats | None, time_ms_P: IntArray | int, first_ms_P: IntArray) -> Floats:
-        """[P, F] of log2 of the counts, and of when an item was first seen; 0 = never."""
+        """[P, F] of log2 of the counts at `counted_s`, and of when an item was first seen; 0 = never."""
         lowest = np.float32(self.config.lowest)
-        columns = [np.maximum(acted_PH, lowest) - lowest]
+        columns = [np.maximum(acted_PH[:, : len(self.acted_s)], lowest) - lowest]
         if shown_PH is not None:
-            columns.append(np.maximum(shown_PH, lowest) - lowest)
-            if (rated := self._rated) is not None:
+            columns.append(np.maximum(shown_PH[:, : len(self.shown_s)], lowest) - lowest)
+            if self.rated_s:
                 m = np.float32(self.config.smoothing)
-                acted_P, shown_P = (np.exp2(x[:, h]) for x, h in zip((acted_PH, shown_PH), rated, strict=True))
-                columns.append(np.log2((acted_P / np.float32(self.rate) + m) / (shown_P + m))[:, None])
+                of_acted, of_shown = ([counted.index(h) for h in self.rated_s] for counted in self.counted_s)
+                acted_PR, shown_PR = np.exp2(acted_PH[:, of_acted]), np.exp2(shown_PH[:, of_shown])
+                columns.append(np.log2((acted_PR / np.float32(self.rate) + m) / (shown_PR + m)))
         if self.config.has_age:
             is_known_P = (first_ms_P > 0) & (first_ms_P < time_ms_P)
             minutes_P = np.where(is_known_P, (time_ms_P - first_ms_P) / 60_000, 0.0)
@@ -139,8 +143,9 @@ class ItemFeatures:
     def __init__(self, known: Known, config: PriorConfig | None = None, *, scheme: ItemScheme | None = None) -> None:
         self.known = known
         self.scheme = scheme or known.scheme(config or PriorConfig())
-        self._acted = FadedCounts(known.acted, self.scheme.acted_s)
-        self._shown = None if known.shown is None else FadedCounts(known.shown, self.scheme.shown_s)
+        acted_s, shown_s = self.scheme.counted_s
+        self._acted = FadedCounts(known.acted, acted_s)
+        self._shown = None if known.shown is None else FadedCounts(known.shown, shown_s)
 
     def at(self, time_ms_P: IntArray, item_P: IntArray) -> Floats:
         """See `ItemSource`."""
@@ -163,12 +168,6 @@ class ItemFeatures:
             time_ms = int(time_ms_Q[place])
             yield place, self.scheme.of(acted.at(time_ms), shown.at(time_ms), time_ms, shown.first_ms_V)
 
-    def live(self) -> LiveItems:
-        """How items stand after the last event."""
-        acted, shown = (None if one is None else one.state(MAX_TIME_MS) for one in (self._acted, self._shown))
-        assert acted is not None
-        return LiveItems(self.scheme, acted, shown)
-
 
 class LiveItems:
     """Features of items as they stand now; an event changes one row (`add`), so a stream can carry them along.
@@ -179,7 +178,7 @@ class LiveItems:
 
     Args:
         scheme: That weights belong to.
-        acted: Of what was acted on.
+        acted: Of what was acted on, at the scheme's `counted_s`.
         shown: Of what was shown, where the log has exposures.
     """
 

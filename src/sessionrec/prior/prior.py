@@ -71,6 +71,7 @@ class PriorRanker:
         own: Features of users and items.
         model: Whose score it stands beside; None = the prior alone.
         experience_V: [V] see `experience`; wanted where trust is not 0.
+        order: Weights that order a list that is given; by default a list is ordered as items are found.
 
     Raises:
         ValueError: A weight belongs to no feature, or a hidden layer to others; experience is missing.
@@ -83,19 +84,24 @@ class PriorRanker:
         own: OwnFeatures,
         model: Ranker | None = None,
         experience_V: Tensor | None = None,
+        order: Prior | None = None,
     ) -> None:
         names = names_of(items, own)
-        if unknown := sorted(set(prior.weights) - set(names)):
-            raise ValueError(f"there is no feature {unknown[0]!r}; there are {', '.join(names)}")
+        for one in (prior, order or prior):
+            if unknown := sorted(set(one.weights) - set(names)):
+                raise ValueError(f"there is no feature {unknown[0]!r}; there are {', '.join(names)}")
         if prior.hidden is not None and tuple(prior.weights) != names:
             raise ValueError(f"the hidden layer is over {', '.join(prior.weights)}; there are {', '.join(names)}")
         self.prior, self._items, self._own, self._model = prior, items, own, model
         if prior.trust and model is not None and experience_V is None:
             raise ValueError("the prior trusts a model by experience; hand over `experience_V`")
-        self.scale_V = torch.full((own.num_candidates,), prior.scale)
-        if experience_V is not None:
-            self.scale_V += prior.trust * experience_V
+        known_V = torch.zeros(own.num_candidates) if experience_V is None else experience_V
+        self.scale_V = prior.scale + prior.trust * known_V
         self._weights_F = torch.tensor([prior.weights.get(name, 0.0) for name in names])
+        self.order = order
+        if order is not None:
+            self.order_scale_V = order.scale + order.trust * known_V
+            self.order_weights_F = torch.tensor([order.weights.get(name, 0.0) for name in names])
 
     @property
     def num_candidates(self) -> int:
@@ -178,4 +184,17 @@ class PriorScorer:
         if self._model is None:
             return scores_P
         scale_P = self._ranker.scale_V.to(self.device)[item_P - 1]
+        return scores_P.addcmul_(self._model.pairs(question_P, item_P), scale_P)
+
+    @torch.no_grad()
+    def in_list(self, question_P: Tensor, item_P: Tensor) -> Tensor:
+        """See `scoring.ListScorer.in_list`."""
+        ranker = self._ranker
+        if ranker.order is None:
+            return self.pairs(question_P, item_P)
+        features_PF = torch.from_numpy(self._features.pairs(question_P.cpu().numpy(), item_P.cpu().numpy()))
+        scores_P = (features_PF @ ranker.order_weights_F).to(self.device)
+        if self._model is None:
+            return scores_P
+        scale_P = ranker.order_scale_V.to(self.device)[item_P - 1]
         return scores_P.addcmul_(self._model.pairs(question_P, item_P), scale_P)

@@ -4,8 +4,8 @@ loss over them.
     find     log(e^{s_v} + sum_d e^{s_d} / expected_d) - s_v        d: draws from the catalogue
     order    log(e^{s_v} + sum_n e^{s_n}) - s_v                     n: shown in the session of v, not acted on
 
-An item is found as often as it is shown and then acted on; the order among what is shown asks only for the second. So
-neither follows from the other, and a score can have more of one for less of the other (`PriorConfig.rank_weight`).
+An item is found as often as it is shown and then acted on; the order among what is shown asks only for the second. No
+score does both: on a news log the one fitted to the order alone hardly finds anything. So each has weights of its own.
 
 Letters: Q questions, P positives, D draws, N passed over, X features, the last two of them the model's: its score, and
 its score times the item's experience.
@@ -34,14 +34,10 @@ MODEL: Final = 2
 """Columns that are the model's, at the end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Weights:
-    """What each positive counts."""
-
-    find_P: Tensor
-    """[P] in the catalogue; they sum to 1."""
-    order_P: Tensor | None
-    """[P] inside the session, 0 where nothing was passed over; they sum to the rank weight. None where all are 0."""
+Score = Callable[[Tensor], Tensor]
+"""From [N, X] features to [N]."""
+Cost = Callable[[Score], Tensor]
+"""What a score costs, a mean over users."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,16 +66,27 @@ class Problem:
         """Q."""
         return len(self.user_Q)
 
-    def weights(self, rank_weight: float) -> Weights:
-        """Users alike, of a user the questions with a positive alike, of these the positives alike; inside the session
-        the same of questions with something passed over.
+    def finding(self) -> Cost:
+        """Of finding each positive in the catalogue: users alike, of a user the questions with a positive alike, of
+        these the positives alike."""
+        weight_P = self._alike(torch.ones(self.num_questions, dtype=torch.bool))
 
-        Args:
-            rank_weight: Of the order, see `PriorConfig`.
-        """
-        has_passed_Q = torch.bincount(self.question_N, minlength=self.num_questions) > 0
-        order_P = self._alike(has_passed_Q) * rank_weight
-        return Weights(find_P=self._alike(torch.ones_like(has_passed_Q)), order_P=order_P if order_P.any() else None)
+        def cost(score: Score) -> Tensor:
+            score_D = score(self.draw_DX) - self.log_expected_D
+            return (self._cost(score(self.positive_PX), score_D, self.question_D) * weight_P).sum()
+
+        return cost
+
+    def ordering(self) -> Cost | None:
+        """The same of putting it above what was passed over in its session; None where nothing was."""
+        weight_P = self._alike(torch.bincount(self.question_N, minlength=self.num_questions) > 0)
+        if not weight_P.any():
+            return None
+
+        def cost(score: Score) -> Tensor:
+            return (self._cost(score(self.positive_PX), score(self.passed_NX), self.question_N) * weight_P).sum()
+
+        return cost
 
     def _alike(self, is_asked_Q: Tensor) -> Tensor:
         """[P] of some questions; they sum to 1, or are all 0."""
@@ -89,20 +96,6 @@ class Problem:
         questions_U = torch.bincount(place_Q, weights=is_asked_Q.float())
         weight_P = (is_asked_Q / (positives_Q * questions_U[place_Q]))[self.question_P].nan_to_num(0.0)
         return (weight_P / weight_P.sum().clamp_min(1e-30)).float()
-
-    def loss(self, score: Callable[[Tensor], Tensor], weights: Weights) -> Tensor:
-        """Weighted sum over the positives of what it costs to find each, and to order it.
-
-        Args:
-            score: From [N, X] features to [N].
-            weights: See `weights`.
-        """
-        score_P = score(self.positive_PX)
-        find_P = self._cost(score_P, score(self.draw_DX) - self.log_expected_D, self.question_D)
-        loss = (find_P * weights.find_P).sum()
-        if weights.order_P is None:
-            return loss
-        return loss + (self._cost(score_P, score(self.passed_NX), self.question_N) * weights.order_P).sum()
 
     def _cost(self, score_P: Tensor, score_N: Tensor, question_N: Tensor) -> Tensor:
         """[P] `log(e^{s_v} + sum_n e^{s_n}) - s_v` against others of the same question."""

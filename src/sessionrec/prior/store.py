@@ -61,6 +61,13 @@ class StoredPrior:
         return self.live.scheme
 
 
+class _Weights(Config):
+    weights: dict[str, float]
+    scale: float
+    trust: float
+    contribution: dict[str, float]
+
+
 class _Values(Config):
     """What the manifest says."""
 
@@ -68,10 +75,9 @@ class _Values(Config):
     span_s: float
     rate: float
     has_shown: bool
-    weights: dict[str, float]
-    scale: float
-    trust: float
-    contribution: dict[str, float]
+    find: _Weights
+    order: _Weights | None
+    has_hidden: bool
     loss: float
     loss_linear: float
     loss_without: float
@@ -86,15 +92,18 @@ def values_of(stored: StoredPrior) -> dict[str, Any]:
         span_s=scheme.span_s,
         rate=scheme.rate,
         has_shown=scheme.has_shown,
-        weights=dict(fitted.prior.weights),
-        scale=fitted.prior.scale,
-        trust=fitted.prior.trust,
-        contribution=fitted.contribution,
+        find=_weights(fitted.prior, fitted.contribution),
+        order=None if fitted.order is None else _weights(fitted.order, fitted.contribution_order),
+        has_hidden=fitted.prior.hidden is not None,
         loss=fitted.loss,
         loss_linear=fitted.loss_linear,
         loss_without=fitted.loss_without,
         num_questions=fitted.num_questions,
     ).model_dump(mode="json")
+
+
+def _weights(prior: Prior, contribution: dict[str, float]) -> _Weights:
+    return _Weights(weights=dict(prior.weights), scale=prior.scale, trust=prior.trust, contribution=contribution)
 
 
 def write_arrays(stored: StoredPrior, path: Path) -> None:
@@ -125,20 +134,22 @@ def read(values: Mapping[str, Any], path: Path, num_candidates: int) -> StoredPr
     try:
         arrays: Arrays = load_file(path)
         hidden = None
-        if "hidden.bias_H" in arrays:
+        if kept.has_hidden:
             names = ("inputs_FH", "bias_H", "outputs_H")
             hidden = Hidden(**{name: torch.from_numpy(arrays[f"hidden.{name}"]) for name in names})
-        acted = _state(arrays, "acted", scheme.acted_s, num_candidates)
-        shown = _state(arrays, "shown", scheme.shown_s, num_candidates) if scheme.has_shown else None
+        acted = _state(arrays, "acted", scheme.counted_s[0], num_candidates)
+        shown = _state(arrays, "shown", scheme.counted_s[1], num_candidates) if scheme.has_shown else None
         similar = _similar(arrays, num_candidates) if kept.config.has_neighbours else None
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ArtifactError(
             f"{path}: not the prior that the manifest speaks of: {error}; fit the model again"
         ) from None
-    prior = Prior(weights=kept.weights, scale=kept.scale, trust=kept.trust, hidden=hidden)
+    find, order = kept.find, kept.order
     fitted = Fitted(
-        prior=prior,
-        contribution=kept.contribution,
+        prior=Prior(weights=find.weights, scale=find.scale, trust=find.trust, hidden=hidden),
+        order=None if order is None else Prior(weights=order.weights, scale=order.scale, trust=order.trust),
+        contribution=find.contribution,
+        contribution_order={} if order is None else order.contribution,
         loss=kept.loss,
         loss_linear=kept.loss_linear,
         loss_without=kept.loss_without,

@@ -64,4 +64,5 @@ def live_ranker(trained: TrainedModel, model: Ranker | None) -> PriorRanker:
         neighbours=None if stored.similar is None else Neighbours.of(stored.similar),
     )
     experience_V = experience_of(trained.items, trained.num_candidates)
-    return PriorRanker(stored.fitted.prior, stored.live, own, model, experience_V)
+    fitted = stored.fitted
+    return PriorRanker(fitted.prior, stored.live, own, model, experience_V, fitted.order)

@@ -141,7 +141,12 @@ class SessionRec:
         return [self._say(intake, place, found[place], is_known_B[place]) for place in range(len(intake.users))]
 
     def rank(
-        self, histories: Any, candidates: Sequence[Sequence[Any]], *, now: datetime | None = None
+        self,
+        histories: Any,
+        candidates: Sequence[Sequence[Any]],
+        *,
+        now: datetime | None = None,
+        as_shown: bool = False,
     ) -> list[Recommendations]:
         """Order given candidates for each user, best first.
 
@@ -150,6 +155,8 @@ class SessionRec:
             candidates: Item ids, a list for each user; a list may be empty. Items that are no candidates of the model
                 stand at the end, in the order given, with the score NaN.
             now: As for `recommend`.
+            as_shown: Whether these items will be shown anyway, so that only what is acted on of them counts: a model
+                with a prior has weights of their own for that. By default scores are those of `recommend`.
 
         Raises:
             HistoryError: Not as many lists as users, or one of them is no list.
@@ -163,7 +170,7 @@ class SessionRec:
             )
         codes = [self._candidates(place, wanted) for place, wanted in enumerate(candidates)]
         places, examples = self._questions(intake)
-        scores = self._scores(intake, places, examples, codes)
+        scores = self._scores(intake, places, examples, codes, as_shown)
         is_known_B = np.zeros(len(intake.users), np.bool_)
         is_known_B[places] = True
         answers = []
@@ -249,7 +256,7 @@ class SessionRec:
         return np.where(codes_C <= self.model.num_candidates, codes_C, UNKNOWN).astype(np.int64)
 
     def _scores(
-        self, intake: Intake, places: IntArray, examples: Examples | None, codes: list[IntArray]
+        self, intake: Intake, places: IntArray, examples: Examples | None, codes: list[IntArray], as_shown: bool
     ) -> list[Vectors]:
         """[C] scores of each user's candidates; those of unknown items mean nothing."""
         found: list[Vectors] = [np.zeros(len(codes_C), np.float32) for codes_C in codes]
@@ -265,7 +272,7 @@ class SessionRec:
             else:
                 scorer = self._beside.scorer(examples)
                 pairs = (torch.from_numpy(part).to(scorer.device) for part in (question_P, item_P))
-                score_P = scorer.pairs(*pairs).float().cpu().numpy()
+                score_P = (scorer.in_list if as_shown else scorer.pairs)(*pairs).float().cpu().numpy()
             for place, scores_C in zip(places, np.split(score_P, np.cumsum(lengths)[:-1]), strict=True):
                 found[place] = scores_C
         for place in np.flatnonzero(~is_known_B):

@@ -11,7 +11,6 @@ The last three may be missing; what is there must be whole. Unknown entries are 
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -69,22 +68,15 @@ class PriorSettings(_Read):
     """What of a prior's config the page needs."""
 
     hidden: int = Field(ge=0)
-    rank_weight: FiniteFloat = Field(default=0.0, ge=0)
 
 
-class PriorFacts(_Read):
-    """A prior, as the model's manifest keeps it; see `prior.calibrate.Fitted`."""
+class PriorWeights(_Read):
+    """Weights for one purpose: to find items, or to order a list."""
 
-    config: PriorSettings
-    has_shown: bool
     weights: dict[str, FiniteFloat]
     scale: FiniteFloat
     trust: FiniteFloat
     contribution: dict[str, FiniteFloat]
-    loss: FiniteFloat
-    loss_linear: FiniteFloat
-    loss_without: FiniteFloat
-    num_questions: int = Field(ge=0)
 
     @model_validator(mode="after")
     def _is_of_the_weights(self) -> Self:
@@ -97,10 +89,19 @@ class PriorFacts(_Read):
         """Those of the features and those of the model's score."""
         return self.weights | {MODEL: self.scale, BY_EXPERIENCE: self.trust}
 
-    @property
-    def has_hidden(self) -> bool:
-        """Whether a hidden layer was kept; without one both losses are of the same weights."""
-        return not math.isclose(self.loss, self.loss_linear, rel_tol=1e-6)
+
+class PriorFacts(_Read):
+    """A prior, as the model's manifest keeps it; see `prior.calibrate.Fitted`."""
+
+    config: PriorSettings
+    has_shown: bool
+    find: PriorWeights
+    order: PriorWeights | None
+    has_hidden: bool
+    loss: FiniteFloat
+    loss_linear: FiniteFloat
+    loss_without: FiniteFloat
+    num_questions: int = Field(ge=0)
 
 
 class ModelFacts(_Read):

@@ -112,8 +112,15 @@ def _results(evaluation: Evaluation, log: str, progress: Progress) -> dict[str, 
 
 def _prior(prior: PriorFacts) -> dict[str, Any]:
     """Everything that is said of what the prior looks at."""
-    looks = run_prior.looks(prior)
-    return {"facts": prior, "looks": looks, "plots": run_plots.prior_plots(looks)}
+    found = run_prior.looks(prior.find)
+    listed = run_prior.looks(prior.order) if prior.order is not None else []
+    return {
+        "facts": prior,
+        "looks": found,
+        "plots": run_plots.prior_plots(found, "find"),
+        "list_looks": listed,
+        "list_plots": run_plots.prior_plots(listed, "order"),
+    }
 
 
 def _compared(main: str, drawn: Sequence[str], in_session: Sequence[str]) -> list[str]:

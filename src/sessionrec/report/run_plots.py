@@ -178,16 +178,21 @@ def popularity_plot(systems: Sequence[System], k: int) -> Plot:
     return _plot(drawing, "by-popularity", f"Targets found among the first {count(k)}", finding, detail)
 
 
-def prior_plots(looks: Sequence[Look]) -> list[Plot]:
-    """What a usual difference of each feature moves a score by, one figure a kind, all on one scale."""
+def prior_plots(looks: Sequence[Look], purpose: str) -> list[Plot]:
+    """What a usual difference of each feature moves a score by, one figure a kind, all on one scale.
+
+    Args:
+        looks: Of one set of weights.
+        purpose: What that is for, in the names of the figures.
+    """
     moves = [0.0, *(bar.moves for look in looks for bar in look.bars)]
     room = (max(moves) - min(moves)) or 1.0
     # Room for the numbers at the ends of the bars.
     limits = min(moves) - room * (0.26 if min(moves) < 0 else 0.02), max(moves) + room * 0.26
-    return [_look(look, limits) for look in looks]
+    return [_look(look, limits, f"prior-{purpose}-{look.slug}") for look in looks]
 
 
-def _look(look: Look, limits: tuple[float, float]) -> Plot:
+def _look(look: Look, limits: tuple[float, float], name: str) -> Plot:
     height_in = 0.62 + _BAR_IN * len(look.bars)
     drawing, axes = fig.new_figure("", "", (_HALF_IN, height_in))
     # Not where the names leave room: zero stands at one place in figures above each other.
@@ -216,7 +221,7 @@ def _look(look: Look, limits: tuple[float, float]) -> Plot:
     finding = "Nothing here moves a score."
     if abs(greatest.moves) >= _VISIBLE:
         finding = f"A usual difference of {greatest.name} moves a score by {signed(greatest.moves, 2)}."
-    return _plot(drawing, f"prior-{look.slug}", look.title, finding, look.detail)
+    return _plot(drawing, name, look.title, finding, look.detail)
 
 
 def _short(name: str) -> str:

@@ -1,6 +1,6 @@
 """What a prior adds to a model, and what it looks at: rows, bars and sentences.
 
-In: `PriorFacts` of the manifest; `Estimate`s, the model with its prior first and the model alone second. Out: plain
+In: `PriorWeights` of the manifest; `Estimate`s, the model with its prior first and the model alone second. Out: plain
 values for `run_plots` and for the template.
 """
 
@@ -12,10 +12,10 @@ from typing import Final
 
 from sessionrec.data.people import printable
 from sessionrec.report.bootstrap import Estimate, Gap
-from sessionrec.report.run_files import BY_EXPERIENCE, MODEL, PriorFacts
+from sessionrec.report.run_files import BY_EXPERIENCE, MODEL, PriorWeights
 
-_OF_ALL: Final = ("acted ", "shown ")
-_OF_ALL_TOO: Final = ("click rate", "age")
+_OF_ALL: Final = ("acted ", "shown ", "click rate ")
+_AGE: Final = "age"
 _OWN: Final = "own "
 
 
@@ -77,7 +77,7 @@ _KINDS: Final = (
         title="What all users do",
         detail="Acted, shown: how often, an event counting half after the time named. Click rate: acted on of "
         "what was shown. Age: time since the first event.",
-        has=lambda name: name.startswith(_OF_ALL) or name in _OF_ALL_TOO,
+        has=lambda name: name.startswith(_OF_ALL) or name == _AGE,
     ),
     _Kind(
         slug="own",
@@ -103,7 +103,7 @@ _KINDS: Final = (
 )
 
 
-def looks(prior: PriorFacts) -> list[Look]:
+def looks(prior: PriorWeights) -> list[Look]:
     """Features by kind, the kinds that there are."""
     weights = prior.all_weights
     by_kind: dict[str, list[Bar]] = {kind.slug: [] for kind in _KINDS}

@@ -17,17 +17,19 @@ Letters: Q questions, V candidates, D width, T targets of all questions, C answe
 from sessionrec.scoring.block import Block
 from sessionrec.scoring.blockwise import BLOCK_BYTES, Memory, TopK, ranks, search, top_k
 from sessionrec.scoring.counting import MISS
-from sessionrec.scoring.scorer import DotScorer, Ranker, Scorer
+from sessionrec.scoring.scorer import DotScorer, ListScorer, Ranker, Scorer, list_scores
 
 __all__ = [
     "BLOCK_BYTES",
     "MISS",
     "Block",
     "DotScorer",
+    "ListScorer",
     "Memory",
     "Ranker",
     "Scorer",
     "TopK",
+    "list_scores",
     "ranks",
     "search",
     "top_k",

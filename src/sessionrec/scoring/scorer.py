@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -47,6 +47,23 @@ class Scorer(Protocol):
             item_P: [P] int64, item indices in 1..V.
         """
         ...
+
+
+@runtime_checkable
+class ListScorer(Protocol):
+    """A scorer that orders a list that is given otherwise than it finds items in the catalogue: what is shown is shown,
+    so how likely that is does not count."""
+
+    def in_list(self, question_P: torch.Tensor, item_P: torch.Tensor) -> torch.Tensor:
+        """[P] scores to order the items of one list by; see `Scorer.pairs`."""
+        ...
+
+
+def list_scores(scorer: Scorer, question_P: torch.Tensor, item_P: torch.Tensor) -> torch.Tensor:
+    """[P] scores that a scorer orders a given list by: its own for that, or else those it finds items by."""
+    if isinstance(scorer, ListScorer):
+        return scorer.in_list(question_P, item_P)
+    return scorer.pairs(question_P, item_P)
 
 
 class Ranker(Protocol):
