@@ -1,18 +1,21 @@
 """What a prior adds to a trained model: the model, the prior alone, and both, on the test questions.
 
-sessionrec fit data/ebnerd --out runs/ebnerd objective.alpha=0
+sessionrec fit data/ebnerd --out runs/ebnerd --preset sessionrec
 python -m benchmarks.prior runs/ebnerd
+python -m benchmarks.prior runs/ebnerd --ablate
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from typing import Any
 
 import torch
 
 from sessionrec.data.loader import Loader
 from sessionrec.data.view import evaluation_view
+from sessionrec.errors import ConfigError
 from sessionrec.evaluate import EvalProtocol, evaluate
 from sessionrec.pipeline.prior import fit_prior, prior_ranker
 from sessionrec.pipeline.training import facts_of, questions
@@ -22,41 +25,55 @@ from sessionrec.recommend.ranker import ModelRanker
 from sessionrec.scoring import Ranker
 
 METRICS = ("ndcg@10", "recall@10", "recall@100", "recall@500", "in_session_auc")
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "without acted": {"without": ("acted",)},
+    "without shown": {"without": ("shown", "click rate", "own passed")},
+    "without click rate": {"without": ("click rate",)},
+    "without age": {"without": ("age",)},
+    "without own": {"without": ("own",)},
+    "without neighbours": {"has_neighbours": False},
+    "linear": {"hidden": 0},
+    "negatives: uniform": {"recent": 0, "best": 0},
+    "negatives: no recent": {"recent": 0},
+    "negatives: no best": {"best": 0},
+    "all questions": {"questions": 10**9},
+}
 
 
 def main() -> None:
     """Print a line a system."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="folder of a run")
-    parser.add_argument("--hidden", type=int, default=PriorConfig().hidden, help="units of the hidden layer")
-    parser.add_argument("--neighbours", action="store_true", help="with neighbours of the history's items")
+    parser.add_argument("--ablate", action="store_true", help="leave out one thing at a time")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(1)
     trained = artifact.load(given.run)
-    config = PriorConfig(hidden=given.hidden, has_neighbours=given.neighbours)
     dataset, protocol = trained.open_dataset(), EvalProtocol()
     model = ModelRanker(trained.recommender, trained.num_candidates)
     view = evaluation_view(trained.view, "test", protocol.targets)
 
-    def ask(name: str, system: Ranker) -> None:
+    def ask(name: str, system: Ranker, told: str = "") -> None:
         started = time.perf_counter()
         found = evaluate(system, Loader(dataset, view, questions(512), seed=0), facts_of(dataset), protocol, name=name)
         cells = [f"{metric} {found.metrics.get(metric, float('nan')):.4f}" for metric in METRICS]
-        print(f"{name:12}", *cells, f"{time.perf_counter() - started:.1f} s", flush=True)
+        print(f"{name:20}", *cells, f"{time.perf_counter() - started:.1f} s", told, flush=True)
 
-    ask("model", model)
-    for name, beside in (("prior", None), ("both", model)):
+    def fitted(name: str, beside: Ranker | None, config: PriorConfig) -> None:
         started = time.perf_counter()
-        fitted, scheme = fit_prior(dataset, trained.view, config, model=beside, seed=given.seed)
-        most = sorted(fitted.contribution.items(), key=lambda pair: -abs(pair[1]))[:8]
-        print(
-            f"{name}: loss {fitted.loss:.4f}, linear {fitted.loss_linear:.4f}, without {fitted.loss_without:.4f}; "
-            f"scale of the model {fitted.prior.scale:.3f}; fitted in {time.perf_counter() - started:.1f} s; most: "
-            + ", ".join(f"{feature} {value:+.2f}" for feature, value in most),
-            flush=True,
-        )
-        ask(name, prior_ranker(dataset, fitted, scheme, model=beside))
+        found, scheme = fit_prior(dataset, trained.view, config, model=beside, seed=given.seed)
+        told = f"fitted in {time.perf_counter() - started:.1f} s, loss {found.loss:.4f}"
+        ask(name, prior_ranker(dataset, found, scheme, model=beside), told)
+
+    usual = PriorConfig(has_neighbours=True)
+    ask("model", model)
+    fitted("prior", None, usual)
+    fitted("both", model, usual)
+    for name, changed in ABLATIONS.items() if given.ablate else ():
+        try:
+            fitted(name, model, usual.model_copy(update=changed))
+        except ConfigError:
+            print(f"{name:20} has no such feature on this log")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import torch
 
 from sessionrec.batch import Examples
 from sessionrec.dynamics import ItemEvents
+from sessionrec.errors import ConfigError, EmptyDatasetError
 from sessionrec.jagged import Jagged
 from sessionrec.prior import Fitted, ItemFeatures, Known, OwnFeatures, PriorConfig, PriorRanker, calibrate
 from sessionrec.prior.draws import Candidates
@@ -124,7 +125,9 @@ def showing(world: World, liked: Callable[[Any], Any], number: int = 3) -> World
     liking[np.arange(size), answers] = -np.inf
     shown = torch.from_numpy(np.argsort(-liking, axis=1)[:, :number].ravel() + 1)
     negatives = Jagged(values=shown, offsets=torch.arange(size + 1) * number)
-    return replace(world, examples=Examples(inputs, replace(targets, negatives=negatives)))
+    acted, scheme = world.items.known.acted, replace(world.items.scheme, has_shown=True)
+    items = ItemFeatures(Known(acted=acted, shown=acted), scheme=scheme)
+    return replace(world, items=items, examples=Examples(inputs, replace(targets, negatives=negatives)))
 
 
 def cost_of_order(world: World, fitted: Fitted, *, in_list: bool) -> float:
@@ -238,6 +241,17 @@ def test_what_is_shown_does_not_change_how_items_are_found(bent_world: World) ->
     assert one == other
 
 
+def test_features_can_be_left_out(world: World) -> None:
+    fitted = world.fit(CONFIG.model_copy(update={"without": ("acted",)}))
+    assert fitted.prior.weights["acted 10 min"] == fitted.prior.weights["acted 1 h"] == 0
+    assert fitted.prior.weights["own acted 1 a session"] == pytest.approx(TRUE["own acted 1 a session"], abs=0.12)
+    assert fitted.loss > world.fit().loss + 0.1
+    with pytest.raises(
+        ConfigError, match=r"prior.without: no feature's name begins with 'age'; there are acted 10 min"
+    ):
+        world.fit(CONFIG.model_copy(update={"without": ("own", "age")}))
+
+
 def test_the_same_draws_give_the_same_weights(world: World, bent_world: World) -> None:
     assert world.fit() == world.fit()
     one, other = (bent_world.fit(CONFIG.model_copy(update={"hidden": 4})) for _ in range(2))
@@ -317,7 +331,7 @@ def test_a_model_is_trusted_by_experience(world: World) -> None:
 def test_without_an_answer_there_is_nothing_to_fit(world: World) -> None:
     inputs, targets = world.examples
     none = Jagged(values=torch.full((QUESTIONS,), ITEMS + 1), offsets=torch.arange(QUESTIONS + 1))
-    with pytest.raises(ValueError, match="no question asks for a candidate"):
+    with pytest.raises(EmptyDatasetError, match="no validation question asks for a candidate"):
         calibrate(
             [Examples(inputs, replace(targets, positives=none))],
             world.items,

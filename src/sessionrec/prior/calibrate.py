@@ -23,12 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from sessionrec.batch import Examples
+from sessionrec.errors import ConfigError
 from sessionrec.prior.config import PriorConfig
 from sessionrec.prior.features import names_of
 from sessionrec.prior.items import ItemFeatures
 from sessionrec.prior.own import OwnFeatures
 from sessionrec.prior.prior import Hidden, Prior
-from sessionrec.prior.problem import MODEL, Cost, Problem, collect
+from sessionrec.prior.problem import MODEL, Cost, Problem, Sheet, collect, collect_lists
 from sessionrec.scoring import Ranker
 
 _MOST_STEPS = 200
@@ -77,23 +78,27 @@ def calibrate(
     """Fit the weights.
 
     Args:
-        batches: Validation questions.
+        batches: Validation questions; gone through twice where there are exposures.
         items: Features of items, of what may be known before validation.
         own: Features of users and items.
         config: How many candidates, how much penalty, how large a hidden layer.
         model: Trained, without these questions; None = the prior alone.
         experience_V: [V] of its items, see `prior.experience`; None = all are trusted alike.
         generator: Of the candidates, and of the hidden layer's beginning.
-        since_ms: Questions before this time are left out.
+        since_ms: Questions before this time are left out of what finds items. What orders a list needs no candidates
+            and changes less with time; it is fitted to all.
         is_exact: Whether every question has the whole catalogue as candidates: memory Q x V x F.
 
     Raises:
-        ValueError: There is no question with a candidate among its positives.
+        ConfigError: There is no feature that `without` names.
+        EmptyDatasetError: There is no question with a candidate among its positives.
     """
     known_V = torch.zeros(own.num_candidates) if experience_V is None else experience_V
-    problem = collect(batches, items, own, config, model, known_V, generator, since_ms=since_ms, is_exact=is_exact)
+    sheet = Sheet(items=items, own=own, model=model, experience_V=known_V)
+    problem = collect(batches, sheet, config, generator, since_ms=since_ms, is_exact=is_exact)
     names = names_of(items, own)
-    usual_X = _usual(problem.draw_DX, has_model=model is not None)
+    is_used_X = _is_used(names, config.without, has_model=model is not None)
+    usual_X = _usual(problem.draw_DX, is_used_X)
     alone_X = torch.zeros(len(usual_X))
     alone_X[-MODEL] = usual_X[-MODEL]
     finding = problem.finding()
@@ -104,10 +109,12 @@ def calibrate(
         weights_X, hidden = _with_hidden(problem, weights_X, usual_X, config.hidden, generator)
         with torch.no_grad():
             loss = float(finding(lambda features: _score(features, weights_X, hidden)))
-    ordering, order_X, shown_X = problem.ordering() if config.has_order else None, None, usual_X
-    if ordering is not None:
-        shown_X = _usual(torch.cat([problem.positive_PX, problem.passed_NX]), has_model=model is not None)
-        order_X, _ = _linear(ordering, shown_X, config.penalty)
+    order_X, shown_X = None, usual_X
+    if config.has_order and items.scheme.has_shown:
+        lists = collect_lists(batches, sheet)
+        if (ordering := lists.ordering()) is not None:
+            shown_X = _usual(torch.cat([lists.positive_PX, lists.passed_NX]), is_used_X)
+            order_X, _ = _linear(ordering, shown_X, config.penalty)
     return Fitted(
         prior=_prior(names, weights_X, hidden),
         order=None if order_X is None else _prior(names, order_X, None),
@@ -120,13 +127,19 @@ def calibrate(
     )
 
 
-def _usual(features_NX: Tensor, *, has_model: bool) -> Tensor:
+def _is_used(names: tuple[str, ...], without: tuple[str, ...], *, has_model: bool) -> Tensor:
+    """[X] whether a feature may have a weight."""
+    for start in without:
+        if not any(name.startswith(start) for name in names):
+            raise ConfigError(f"prior.without: no feature's name begins with {start!r}; there are {', '.join(names)}")
+    is_used = [not name.startswith(without) for name in names]
+    return torch.tensor([*is_used, *[has_model] * MODEL])
+
+
+def _usual(features_NX: Tensor, is_used_X: Tensor) -> Tensor:
     """[X] one by the standard deviation; 0 for a feature that never varies: it says nothing, whatever its weight."""
     spread_X = features_NX.std(0, correction=0)
-    usual_X = torch.where(spread_X > 1e-6, 1 / spread_X.clamp_min(1e-6), torch.zeros(()))
-    if not has_model:
-        usual_X[-MODEL:] = 0
-    return usual_X
+    return torch.where((spread_X > 1e-6) & is_used_X, 1 / spread_X.clamp_min(1e-6), 0.0)
 
 
 def _prior(names: tuple[str, ...], weights_X: Tensor, hidden: Hidden | None) -> Prior:

@@ -40,6 +40,8 @@ class PriorConfig(Config):
     has_neighbours: bool = False
     """Whether items count that the same users acted on as the items of the history, as in the floor
     item-kNN."""
+    without: tuple[str, ...] = Field(default=(), strict=False)
+    """Features that get no weight, by how their names begin: `own`, `shown 1 d`. To see what they bring."""
     smoothing: float = Field(default=10.0, gt=0)
     """Exposures of an average item that are added to each one's click rate."""
     lowest: float = Field(default=-12.0, le=0)

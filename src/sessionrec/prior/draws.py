@@ -36,6 +36,10 @@ class Draws:
     """[D] log of how often the question was expected to draw the item."""
 
 
+NONE = Draws(question_D=np.zeros(0, np.int64), item_D=np.zeros(0, np.int64), log_expected_D=np.zeros(0, np.float32))
+"""No candidates."""
+
+
 class Candidates:
     """Draws candidates.
 

@@ -21,11 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sessionrec.batch import Examples
+from sessionrec.batch import Examples, Targets
+from sessionrec.errors import EmptyDatasetError
 from sessionrec.jagged import IntArray, Jagged, row_of_element, take_rows
 from sessionrec.prior.config import PriorConfig
-from sessionrec.prior.draws import Candidates
-from sessionrec.prior.features import Features
+from sessionrec.prior.draws import NONE, Candidates, Draws
+from sessionrec.prior.features import Features, merged
 from sessionrec.prior.items import ItemFeatures
 from sessionrec.prior.own import OwnFeatures
 from sessionrec.scoring import Ranker, Scorer, top_k
@@ -139,38 +140,60 @@ class Problem:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """What rows are made of."""
+
+    items: ItemFeatures
+    own: OwnFeatures
+    model: Ranker | None
+    """None = its columns are 0."""
+    experience_V: Tensor
+    """[V] see `prior.experience`."""
+
+
 def collect(
     batches: Iterable[Examples],
-    items: ItemFeatures,
-    own: OwnFeatures,
+    sheet: Sheet,
     config: PriorConfig,
-    model: Ranker | None,
-    experience_V: Tensor,
     generator: np.random.Generator,
     *,
     since_ms: int,
     is_exact: bool,
 ) -> Problem:
-    """The problem of all questions since a time; for the arguments see `calibrate`.
+    """The problem of all questions since a time, with candidates of the catalogue; for the arguments see `calibrate`.
 
     Raises:
-        ValueError: There is no question with a candidate among its positives.
+        EmptyDatasetError: There is no question with a candidate among its positives.
     """
     candidates = Candidates(
-        items.known.acted,
+        sheet.items.known.acted,
         uniform=config.uniform,
         recent=config.recent,
         window=config.window,
         generator=generator,
     )
-    parts = []
-    for examples in batches:
-        asked = _since(examples, since_ms)
-        if asked.targets.num_questions:
-            parts.append(_of_batch(asked, items, own, config, candidates, model, experience_V, is_exact))
+    size_v = sheet.own.num_candidates
+
+    def draw(targets: Targets, features: Features, scorer: Scorer | None) -> Draws:
+        if is_exact:
+            return candidates.everything(targets.num_questions)
+        sure = features.key_C if scorer is None else merged(features.key_C, _best(scorer, config.best))
+        return candidates.draw(targets.time_ms_Q.numpy(), sure // size_v, sure % size_v + 1)
+
+    asked = (_since(examples, since_ms) for examples in batches)
+    parts = [_of_batch(examples, sheet, draw) for examples in asked if examples.targets.num_questions]
     if not any(len(part.question_P) for part in parts):
-        raise ValueError("no question asks for a candidate, so there is nothing to fit; look at the split")
+        raise EmptyDatasetError(
+            "no validation question asks for a candidate, so a prior has nothing to be fitted to; split otherwise, or "
+            "fit without a prior"
+        )
     return Problem.join(parts)
+
+
+def collect_lists(batches: Iterable[Examples], sheet: Sheet) -> Problem:
+    """The problem of what all questions' sessions showed, without candidates: there is only something to order."""
+    return Problem.join([_of_batch(_since(examples, 0), sheet, lambda *_: NONE) for examples in batches])
 
 
 def _since(examples: Examples, since_ms: int) -> Examples:
@@ -193,26 +216,13 @@ def _since(examples: Examples, since_ms: int) -> Examples:
     return Examples(examples.inputs, asked)
 
 
-def _of_batch(
-    examples: Examples,
-    items: ItemFeatures,
-    own: OwnFeatures,
-    config: PriorConfig,
-    candidates: Candidates,
-    model: Ranker | None,
-    experience_V: Tensor,
-    is_exact: bool,
-) -> Problem:
-    targets, size_v = examples.targets, own.num_candidates
-    features = Features(items, own, examples)
-    scorer = None if model is None else model.scorer(examples)
+def _of_batch(examples: Examples, sheet: Sheet, draw: Callable[[Targets, Features, Scorer | None], Draws]) -> Problem:
+    targets, size_v = examples.targets, sheet.own.num_candidates
+    features = Features(sheet.items, sheet.own, examples)
+    scorer = None if sheet.model is None else sheet.model.scorer(examples)
     question_P, item_P = _known(targets.positives, size_v)
     question_N, item_N = _known(targets.negatives, size_v)
-    if is_exact:
-        draws = candidates.everything(targets.num_questions)
-    else:
-        sure = features.key_C if scorer is None else np.union1d(features.key_C, _best(scorer, config.best))
-        draws = candidates.draw(targets.time_ms_Q.numpy(), sure // size_v, sure % size_v + 1)
+    draws = draw(targets, features, scorer)
     is_hit_D = np.isin(draws.question_D * (size_v + 1) + draws.item_D, question_P * (size_v + 1) + item_P)
     question_D, item_D = draws.question_D[~is_hit_D], draws.item_D[~is_hit_D]
     question, item = np.concatenate([question_P, question_D, question_N]), np.concatenate([item_P, item_D, item_N])
@@ -221,7 +231,7 @@ def _of_batch(
         device = scorer.device
         pairs = torch.from_numpy(question).to(device), torch.from_numpy(item.astype(np.int64)).to(device)
         scores = scorer.pairs(*pairs).float().cpu().numpy()
-    trusted = scores * experience_V.numpy()[item - 1]
+    trusted = scores * sheet.experience_V.numpy()[item - 1]
     columns = [features.pairs(question, item), scores[:, None], trusted[:, None]]
     joined_EX = torch.from_numpy(np.concatenate(columns, axis=1))
     cut = len(item_P) + len(item_D)
