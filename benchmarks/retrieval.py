@@ -61,7 +61,7 @@ def main() -> None:
     for name, index in indexes:
         for reach in given.reach:
             far = Reach(near=reach, fresh=reach, whole=0)
-            found = quality(Retriever(past, model, index, far), past, examples, given.k)
+            found = quality(Retriever(past, model, index, far), past, examples, given.k).recall
             retriever = Retriever(ranker, model, index, far)
             started = time.perf_counter()
             retriever.search(live, given.k)

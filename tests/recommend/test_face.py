@@ -152,8 +152,9 @@ def test_an_index_beside_the_model_is_used_and_one_of_another_model_refused(
     dataset, run = shop
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
-    quality = index(copy, dataset, load(IndexingConfig, None, ["index.kind=hnsw", "k=5"]))
-    assert quality.recall == 1.0
+    built = index(copy, dataset, load(IndexingConfig, None, ["index.kind=hnsw", "k=5"]))
+    assert built.quality.recall == 1.0
+    assert built.found is None, "without a prior the index is all there is to search"
     history = [[["s00"]]]
     (exact,) = model.recommend(history, k=5, now=day(20))
     (found,) = SessionRec.load(copy).recommend(history, k=5, now=day(20))

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
 
 from sessionrec.batch import Examples
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader
 from sessionrec.data.view import evaluation_view
+from sessionrec.dynamics import ItemState
 from sessionrec.errors import ArtifactError, ConfigError, HistoryError
 from sessionrec.index.exact import ExactConfig
 from sessionrec.index.holdings import Filter
@@ -24,8 +29,8 @@ from sessionrec.jagged import Jagged
 from sessionrec.pipeline import EvaluationConfig, IndexingConfig, evaluate, fit, index
 from sessionrec.pipeline.prior import fit_prior, prior_ranker, ranker_for
 from sessionrec.pipeline.training import load_fit_config, questions
-from sessionrec.prior import PriorConfig, store
-from sessionrec.recommend import SessionRec, artifact
+from sessionrec.prior import ItemScheme, LiveItems, PriorConfig, PriorRanker, store
+from sessionrec.recommend import SessionRec, artifact, retrieval
 from sessionrec.recommend.beside import live_ranker
 from sessionrec.recommend.face import item_codes
 from sessionrec.recommend.ranker import ModelRanker
@@ -123,10 +128,123 @@ def test_with_room_for_all_nothing_is_missed(
 
 def test_a_small_catalogue_is_scored_whole(shop: tuple[Dataset, Path], run: Path, asked: Examples) -> None:
     ranker, whole = retriever_of(run, shop[0], Reach(near=1, fresh=1))
-    assert quality(whole, ranker, asked, 5) == 1.0
+    assert quality(whole, ranker, asked, 5).recall == 1.0
     found = whole.search(asked, 5)
     exact = top_k(ranker.scorer(asked), 5)
     assert np.array_equal(found.items_QC, exact.items_QC.numpy())
+
+
+def short_of_near(ranker: Any, model: ModelRanker, fresh: int) -> Retriever:
+    """An index of the wrong items, so that almost all is found on the list of what is fresh."""
+    wrong = ExactConfig().build(np.arange(1, 19), -dense_vectors(model, ranker))
+    return Retriever(ranker, model, wrong, Reach(near=1, fresh=fresh, whole=0))
+
+
+def test_items_that_are_no_candidates_hide_nothing(shop: tuple[Dataset, Path], run: Path, asked: Examples) -> None:
+    """A history may have items that first came in validation, and unknown ones."""
+    ranker, _ = retriever_of(run, shop[0], ALL)
+    retriever = short_of_near(ranker, ModelRanker(artifact.load(run).recommender, 18), 18)
+    wanted = retriever.search(asked, 1).items_QC
+    size = asked.targets.num_questions
+    # Of each question the unknown item, and one that counts on to the best of the question after it.
+    odd = np.stack([np.zeros(size, np.int64), 18 + np.roll(wanted[:, 0], -1)], axis=1).ravel()
+    found = retriever.search(asked, 1, exclude=Jagged(values=odd, offsets=np.arange(size + 1) * 2))
+    assert np.array_equal(found.items_QC, wanted)
+
+
+def test_what_is_excluded_takes_no_place_on_the_fresh_list(run: Path) -> None:
+    trained = artifact.load(run)
+    model = ModelRanker(trained.recommender, trained.num_candidates)
+    ranker = live_ranker(trained, model)
+    retriever = short_of_near(ranker, model, 2)
+    asker = SessionRec(trained)
+    _, examples = asker._questions(asker.read([[["never seen"]], [["never seen"]]], now=day(14)))
+    assert examples is not None
+    time_ms = int(examples.targets.time_ms_Q[0])
+    fresh = np.argsort(-retriever.for_strangers(time_ms), kind="stable")
+    exclude = Jagged(values=fresh[:6] + 1, offsets=np.array([0, 6, 6]))
+    found = retriever.search(examples, 1, exclude=exclude)
+    assert not np.isin(found.items_QC[0], fresh[:6] + 1).any()
+    next_fresh = ranker.scorer(examples).pairs(torch.tensor([0]), torch.tensor([int(fresh[6]) + 1]))
+    assert found.scores_QC[0, 0] >= float(next_fresh)
+
+
+def test_the_catalogue_is_not_sorted_for_every_search(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = artifact.load(run)
+    model = ModelRanker(trained.recommender, trained.num_candidates)
+    ranker = live_ranker(trained, model)
+    retriever = short_of_near(ranker, model, 4)
+    asker = SessionRec(trained)
+    _, examples = asker._questions(asker.read([[["s00"]]], now=day(14)))
+    assert examples is not None
+    wanted = retriever.search(examples, 2)
+    times = examples.targets.time_ms_Q.numpy()
+    by_time = retriever.popular(times, 3)
+
+    def never(*_: Any) -> None:
+        raise AssertionError("found anew")
+
+    monkeypatch.setattr(PriorRanker, "stranger", never)
+    monkeypatch.setattr(retrieval, "_greatest", never)
+    assert np.array_equal(retriever.search(examples, 2).items_QC, wanted.items_QC)
+    assert np.array_equal(retriever.popular(times, 3).items_QC, by_time.items_QC)
+
+
+@given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 14))
+def test_the_greatest_are_those_of_a_stable_sort(scores: list[int], number: int) -> None:
+    score_R = np.array(scores, np.float32)
+    wanted = np.argsort(-score_R, kind="stable")[:number]
+    assert np.array_equal(retrieval._greatest(score_R, number), wanted)
+
+
+def test_events_of_several_threads_all_count() -> None:
+    scheme = ItemScheme(config=PriorConfig(acted_half_lives_s=(1e9,)), span_s=1e10, rate=1.0, has_shown=False)
+    live = LiveItems(scheme, ItemState.empty(1, scheme.counted_s[0]), None)
+    together = threading.Barrier(4)
+
+    def adding() -> None:
+        together.wait()
+        for _ in range(3000):
+            live.add(1, 1_700_000_000_000, is_acted=True)
+
+    threads = [threading.Thread(target=adding) for _ in range(4)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert 2.0 ** live.acted.after_VH[0, 0] == pytest.approx(12_000, rel=1e-3)
+
+
+def test_a_stored_state_counts_on_however_much_it_has(run: Path, tmp_path: Path) -> None:
+    stored = artifact.load(run).prior
+    assert stored is not None
+    state = stored.live.acted
+    item, now = 1, int(state.time_ms_V.max()) + 1
+    state.add(item, now)
+    state.after_VH[0] = 21.0
+    store.write_arrays(stored, tmp_path / "prior.safetensors")
+    again = store.read(store.values_of(stored), tmp_path / "prior.safetensors", 18).live
+    for _ in range(1000):
+        again.add(item, now, is_acted=True)
+    np.testing.assert_allclose(2.0 ** again.acted.after_VH[0], 2.0**21 + 1000, rtol=1e-6)
+    found = again.acted.at(now)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(2.0 ** found[0].astype(float), 2.0**21 + 1000, rtol=1e-5)
+
+
+def test_a_prior_without_counts_of_items_stands_too() -> None:
+    config = PriorConfig(acted_half_lives_s=(), shown_half_lives_s=(), rate_half_lives_s=())
+    scheme = ItemScheme(config=config, span_s=1e6, rate=1.0, has_shown=True)
+    live = LiveItems(scheme, ItemState.empty(2, ()), ItemState.empty(2, ()))
+    live.add(2, 1_700_000_000_000, is_acted=True)
+    found = live.at(np.full(2, 1_700_000_060_000), np.array([1, 2]))
+    assert scheme.names == ("age",)
+    np.testing.assert_allclose(found, [[0], [1]])
 
 
 def test_what_is_missed_is_measured(shop: tuple[Dataset, Path], run: Path, asked: Examples) -> None:
@@ -138,7 +256,7 @@ def test_what_is_missed_is_measured(shop: tuple[Dataset, Path], run: Path, asked
     wrong = ExactConfig().build(np.arange(1, 19), -dense_vectors(model, ranker))
     first = replace(asked.targets, num_before_Q=torch.ones_like(asked.targets.num_before_Q))
     short = Retriever(ranker, model, wrong, Reach(near=1, fresh=1, whole=0))
-    assert 0 < quality(short, ranker, Examples(asked.inputs, first), 2) < 0.9
+    assert 0 < quality(short, ranker, Examples(asked.inputs, first), 2).recall < 0.9
 
 
 def test_answers_are_those_of_the_model_with_its_prior(run: Path, shop: tuple[Dataset, Path]) -> None:
@@ -232,3 +350,74 @@ def test_a_prior_of_another_catalogue_is_told(run: Path) -> None:
             store.read(wrong, file, num_candidates)
     with pytest.raises(ConfigError, match="rate"):
         store.read(values | {"rate": "often"}, file, 18)
+
+
+def test_the_whole_score_is_measured_where_there_is_a_prior(
+    run: Path, shop: tuple[Dataset, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    built = index(folder, shop[0], IndexingConfig(index=ExactConfig(), k=5))
+    assert built.found is not None
+    assert (built.found.k, built.found.recall) == (5, 1.0)
+    assert built.found.num_questions == 60
+    kept = json.loads((folder / "index" / "manifest.json").read_text())["body"]["found"]
+    assert kept["recall"] == 1.0 and kept["ms_a_question"] > 0
+
+
+def test_an_event_of_the_future_is_refused(run: Path) -> None:
+    """Counts only fade, so it would outweigh all others until then."""
+    model = SessionRec.load(run)
+    with pytest.raises(HistoryError, match="expected the time of an event that happened, got 2099"):
+        model.add(sku(0, 0), day(14).replace(year=2099))
+
+
+def test_users_of_other_times_share_the_list_of_what_is_fresh(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the newest event, items stand as just after it: one list does for all."""
+    model = SessionRec.load(run)
+    made: list[int] = []
+    stranger = PriorRanker.stranger
+
+    def counted(self: PriorRanker, time_ms: int) -> torch.Tensor:
+        made.append(time_ms)
+        return stranger(self, time_ms)
+
+    monkeypatch.setattr(PriorRanker, "stranger", counted)
+    for number in range(5):
+        model.recommend([[]], 3, now=day(number))
+    assert len(made) == 1
+    model.recommend([[]], 3, now=day(14))
+    assert len(made) == 2
+
+
+def test_strangers_lists_are_ordered_by_the_weights_for_that(run: Path) -> None:
+    model = SessionRec.load(run)
+    ids, now = model.model.items["item"].to_list(), day(13)
+    (found,), (listed,) = (model.rank([[]], [ids], now=now, as_shown=as_shown) for as_shown in (False, True))
+    assert model._beside is not None
+    at_ms = int(now.timestamp() * 1000)
+    for answer, scores_V in ((found, model._beside.stranger(at_ms)), (listed, model._beside.stranger_in_list(at_ms))):
+        order = torch.argsort(-scores_V, stable=True).tolist()
+        assert answer.items == [ids[column] for column in order]
+    assert found.scores != listed.scores
+
+
+@pytest.mark.parametrize("most", [1, 2, 100])
+def test_only_the_best_neighbours_are_looked_at(
+    shop: tuple[Dataset, Path], run: Path, asked: Examples, most: int
+) -> None:
+    ranker, _ = retriever_of(run, shop[0], ALL)
+    scorer = ranker.scorer(asked)
+    (cells,) = scorer._features._cells.others
+    size, found = ranker.num_candidates, set(scorer.own_keys(most).tolist())
+    own = set(scorer._features.key_C.tolist())
+    for question in range(0, asked.targets.num_questions, 7):
+        pairs = [
+            (float(value), -int(key))
+            for key, value in zip(cells.key_C, cells.values_CF[:, 0], strict=True)
+            if key // size == question
+        ]
+        best = {-key for _, key in sorted(pairs, reverse=True)[:most]}
+        assert {key for key in found if key // size == question} == best | {
+            key for key in own if key // size == question
+        }

@@ -17,9 +17,10 @@ from sessionrec.evaluate import EvalProtocol, EvalReport
 from sessionrec.pipeline.evaluation import EvaluationConfig, evaluate
 from sessionrec.prior import calibrate, store
 from sessionrec.prior.problem import MODEL as MODEL_COLUMNS
-from sessionrec.report import run_files, write_run_report
+from sessionrec.report import run_facts, write_run_report
 from sessionrec.report.numbers import score, signed, span
-from sessionrec.report.run_files import PriorFacts, PriorWeights, read_run
+from sessionrec.report.run_facts import PriorFacts, PriorWeights
+from sessionrec.report.run_files import read_run
 from sessionrec.report.run_plots import prior_plots
 from sessionrec.report.run_prior import looks
 from tests.report.fabricate import (
@@ -76,7 +77,7 @@ def section(page: str) -> str:
 def test_what_is_read_is_what_the_model_keeps() -> None:
     assert set(PriorFacts.model_fields) <= set(store._Values.model_fields)
     assert set(PriorWeights.model_fields) <= set(store._Weights.model_fields)
-    names = (run_files.MODEL, run_files.BY_EXPERIENCE)
+    names = (run_facts.MODEL, run_facts.BY_EXPERIENCE)
     assert len(names) == MODEL_COLUMNS
     source = Path(calibrate.__code__.co_filename).read_text(encoding="utf-8")
     assert all(f'"{name}"' in source for name in names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sessionrec.report.bootstrap import Estimate, Gap
-from sessionrec.report.run_files import Selection
+from sessionrec.report.run_facts import Selection
 from sessionrec.report.run_words import choice, headline, stopped, verdicts
 
 MODEL = Estimate(mean=0.072, low=0.061, high=0.084, gap=None)

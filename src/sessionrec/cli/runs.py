@@ -16,8 +16,8 @@ from sessionrec.errors import ArtifactError
 
 if TYPE_CHECKING:
     from sessionrec.data.dataset import Dataset
-    from sessionrec.index import Quality
     from sessionrec.pipeline.evaluation import Evaluation
+    from sessionrec.pipeline.indexing import Indexed
 
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Any field, such as model.backbone.layers=8.", metavar="[KEY=VALUE]...")
@@ -103,8 +103,8 @@ def index(
     from sessionrec.pipeline.indexing import index as build
 
     settings = load(IndexingConfig, config, overrides or [])
-    quality = build(run, opened(data), settings)
-    screen.console.print(index_table(quality))
+    built = build(run, opened(data), settings)
+    screen.console.print(index_table(built))
     quoted = shlex.quote(str(run))
     screen.say(f"Index: {run / 'index'}", f"Next: sessionrec recommend {quoted}   or   sessionrec report {quoted}")
 
@@ -166,8 +166,9 @@ def metrics_table(evaluation: Evaluation) -> RenderableType:
     return Group(table, *(Text(line, style="dim") for line in (asked, *chosen)))
 
 
-def index_table(quality: Quality) -> Table:
+def index_table(built: Indexed) -> Table:
     """What an index costs and finds."""
+    quality, found = built.quality, built.found
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     looked = ", so few that each search looks at all" if quality.is_scanned and quality.kind != "exact" else ""
@@ -180,6 +181,10 @@ def index_table(quality: Quality) -> Table:
         ("exact, one query", f"{quality.exact_latency_median_ms:.2f} ms"),
         ("in a batch", f"{quality.batch_queries_per_s:,.0f} queries/s"),
     ]
+    if found is not None:
+        costs = f"{found.ms_a_question:.2f} ms a question, all scored {found.exact_ms_a_question:.2f} ms"
+        facts.append((f"recall@{found.k} with prior", f"{found.recall:.4f} on {found.num_questions:,} questions"))
+        facts.append(("with prior", costs))
     for name, value in facts:
         table.add_row(name, str(value))
     return table

@@ -16,13 +16,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 _SHOWS = ("cli", "report", "experiments", "describe.py", "config_text.py", "index", "recommend/face.py",
-          "recommend/histories.py", "pipeline/indexing.py", "pipeline/showcase.py")  # fmt: skip
+          "recommend/histories.py", "recommend/retrieval.py", "recommend/answers.py", "pipeline/indexing.py",
+          "pipeline/showcase.py")  # fmt: skip
 """Parts that no figure goes through."""
 _MAKES_DATA = ("logs", "sessions", "pipeline/data.py", "data/writer.py", "data/statistics.py", "data/people.py",
                "data/ledger.py", "data/distribution.py", "data/wording.py")  # fmt: skip
 """Parts whose work is in the data set, which a result is keyed by."""
 _FLOORS = ("baselines", "dynamics")
-"""Parts that floors and the prior go through; results of floors are keyed by `of_floors`."""
+"""Parts that floors and the prior go through; results of these are keyed by `of_floors`."""
 _MEASURES = (
     "experiments/measure.py",
     "experiments/worker.py",

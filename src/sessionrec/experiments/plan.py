@@ -226,6 +226,9 @@ def _decisive(config: FitConfig) -> dict[str, Any]:
     if decisive["prior"] is None:
         # Results that are older than priors stay what they are.
         del decisive["prior"]
+    else:
+        # A prior stands on the same counts and neighbours as floors do, which `code.version` leaves out.
+        decisive["counts"] = code.of_floors()
     return decisive
 
 

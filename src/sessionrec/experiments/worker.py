@@ -106,6 +106,7 @@ def _model(order: Order, dataset: Dataset, config: FitConfig, version: str) -> b
             "seconds": round(trained.seconds, 2),
             "epochs": trained.epochs,
             "best_epoch": trained.best_epoch,
+            **({"prior_seconds": model.body["prior_seconds"]} if model.prior is not None else {}),
             **measure.epochs_of(run / METRICS),
         },
         evaluation_seconds=answers.evaluation_seconds,

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from pydantic import Field
 
+from sessionrec.batch import Examples
 from sessionrec.config import Config
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader
 from sessionrec.data.view import evaluation_view
-from sessionrec.index import IndexConfig, Quality, build_and_measure, save
+from sessionrec.index import Index, IndexConfig, Quality, build_and_measure, save
 from sessionrec.index.hnsw import HnswConfig
 from sessionrec.pipeline.runs import RunFolder
 from sessionrec.pipeline.training import questions
 from sessionrec.recommend import artifact
+from sessionrec.recommend.artifact import TrainedModel
 from sessionrec.recommend.beside import live_ranker
 from sessionrec.recommend.face import item_codes
 from sessionrec.recommend.ranker import ModelRanker
-from sessionrec.recommend.retrieval import dense_vectors
+from sessionrec.recommend.retrieval import Found, Reach, Retriever, dense_vectors
+from sessionrec.recommend.retrieval import quality as quality_of
 
 
 class IndexingConfig(Config):
@@ -34,7 +39,17 @@ class IndexingConfig(Config):
     """Most queries to measure with: those of test histories."""
 
 
-def index(run: Path | str, dataset: Dataset | None = None, config: IndexingConfig | None = None) -> Quality:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indexed:
+    """An index that was built."""
+
+    quality: Quality
+    """Of the index: of a model with a prior, of the model's share of the score."""
+    found: Found | None
+    """Of the whole score, where the model has a prior: the index beside what is fresh and the user's own."""
+
+
+def index(run: Path | str, dataset: Dataset | None = None, config: IndexingConfig | None = None) -> Indexed:
     """Build the index of a run and compare it with exact search; it is written to `run/index`.
 
     Args:
@@ -54,14 +69,33 @@ def index(run: Path | str, dataset: Dataset | None = None, config: IndexingConfi
     vectors_VD = dense_vectors(ranker, None if model.prior is None else live_ranker(model, ranker))
     rows = np.arange(1, model.num_candidates + 1)
     loader = Loader(dataset, evaluation_view(model.view, "test", "session"), questions(), seed=0)
-    found: list[np.ndarray[tuple[int, int], np.dtype[np.float32]]] = []
+    queries: list[np.ndarray[tuple[int, int], np.dtype[np.float32]]] = []
+    asked: list[Examples] = []
     for examples in loader:
-        found.append(ranker.queries(examples).float().numpy())
-        if sum(map(len, found)) >= config.num_queries:
+        queries.append(ranker.queries(examples).float().numpy())
+        asked.append(examples)
+        if sum(map(len, queries)) >= config.num_queries:
             break
-    queries_QD = np.concatenate(found)[: config.num_queries]
+    queries_QD = np.concatenate(queries)[: config.num_queries]
     built, quality = build_and_measure(
         config.index, rows, vectors_VD, queries_QD, k=config.k, features=item_codes(model)
     )
-    save(built, folder.index, model=model.fingerprint, more={"quality": asdict(quality)})
-    return quality
+    more: dict[str, Any] = {"quality": asdict(quality)}
+    found = None
+    if model.prior is not None:
+        found = _with_prior(model, ranker, dataset, built, asked[0], config.k)
+        more["found"] = asdict(found)
+    save(built, folder.index, model=model.fingerprint, more=more)
+    return Indexed(quality=quality, found=found)
+
+
+def _with_prior(
+    model: TrainedModel, ranker: ModelRanker, dataset: Dataset, built: Index, examples: Examples, k: int
+) -> Found:
+    """How much of the best by the whole score is found. The questions are asked all at once, as users of today are."""
+    live = live_ranker(model, ranker)
+    size = examples.targets.num_questions
+    last = max(int(histories.time_ms_E.max()) for histories in dataset.histories())
+    now = replace(examples.targets, time_ms_Q=torch.full((size,), last + 1))
+    retriever = Retriever(live, ranker, built, Reach(whole=0))
+    return quality_of(retriever, live, Examples(examples.inputs, now), min(k, model.num_candidates))

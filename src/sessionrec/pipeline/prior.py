@@ -76,6 +76,7 @@ def fit_prior(
         experience_V=experience_of(dataset.items, dataset.num_candidates),
         generator=stream(seed, "prior"),
         since_ms=int(times_ms[-min(config.questions, len(times_ms))]),
+        lists_since_ms=int(times_ms[-min(config.lists, len(times_ms))]),
     )
     return fitted, items.scheme
 

@@ -73,20 +73,21 @@ def calibrate(
     experience_V: Tensor | None = None,
     generator: np.random.Generator,
     since_ms: int = 0,
+    lists_since_ms: int = 0,
     is_exact: bool = False,
 ) -> Fitted:
     """Fit the weights.
 
     Args:
-        batches: Validation questions; gone through twice where there are exposures.
+        batches: Validation questions; gone through again where there are exposures, so no generator.
         items: Features of items, of what may be known before validation.
         own: Features of users and items.
         config: How many candidates, how much penalty, how large a hidden layer.
         model: Trained, without these questions; None = the prior alone.
         experience_V: [V] of its items, see `prior.experience`; None = all are trusted alike.
         generator: Of the candidates, and of the hidden layer's beginning.
-        since_ms: Questions before this time are left out of what finds items. What orders a list needs no candidates
-            and changes less with time; it is fitted to all.
+        since_ms: Questions before this time are left out of what finds items.
+        lists_since_ms: The same of what orders a list.
         is_exact: Whether every question has the whole catalogue as candidates: memory Q x V x F.
 
     Raises:
@@ -111,8 +112,8 @@ def calibrate(
             loss = float(finding(lambda features: _score(features, weights_X, hidden)))
     order_X, shown_X = None, usual_X
     if config.has_order and items.scheme.has_shown:
-        lists = collect_lists(batches, sheet)
-        if (ordering := lists.ordering()) is not None:
+        lists = collect_lists(batches, sheet, since_ms=lists_since_ms)
+        if lists is not None and (ordering := lists.ordering()) is not None:
             shown_X = _usual(torch.cat([lists.positive_PX, lists.passed_NX]), is_used_X)
             order_X, _ = _linear(ordering, shown_X, config.penalty)
     return Fitted(

@@ -51,6 +51,9 @@ class PriorConfig(Config):
     questions: int = Field(default=2000, ge=1)
     """Validation questions that the weights are fitted to, the newest: what will be asked is newer still, and of the
     newest items a model has learnt the least, which older questions do not show."""
+    lists: int = Field(default=10_000, ge=1)
+    """Validation questions that the weights of a list are fitted to, the newest: these need no candidates and change
+    less with time, so there may be more of them."""
     uniform: int = Field(default=256, ge=1)
     """Candidates a question drawn alike from the catalogue."""
     recent: int = Field(default=256, ge=0)

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sessionrec.batch import Examples
-from sessionrec.jagged import IntArray
+from sessionrec.jagged import IntArray, position_in_row
 from sessionrec.prior.items import ItemSource
-from sessionrec.prior.own import OwnFeatures
+from sessionrec.prior.own import Cells, OwnFeatures
 
 Floats = npt.NDArray[np.float32]
 
@@ -48,10 +48,9 @@ class Features:
         """[C] question x V + column of each question's own items, ascending."""
         return self._cells.items.key_C
 
-    @property
-    def own_keys(self) -> IntArray:
-        """[C] the same, and those of items that others found."""
-        return merged(self.key_C, *(cells.key_C for cells in self._cells.others))
+    def own_keys(self, most: int) -> IntArray:
+        """[C] the same, and of those that others found the best, so many a question of each."""
+        return merged(self.key_C, *(_best_keys(cells, most) for cells in self._cells.others))
 
     def pairs(self, question_P: IntArray, item_P: IntArray) -> Floats:
         """[P, F] of some questions with one candidate (1..V) each."""
@@ -92,3 +91,16 @@ def merged(*keys: IntArray) -> IntArray:
     is_first_C = np.ones(len(key_C), np.bool_)
     is_first_C[1:] = key_C[1:] != key_C[:-1]
     return key_C[is_first_C]
+
+
+def _best_keys(cells: Cells, most: int) -> IntArray:
+    """[C] keys of the greatest cells of each row, ascending."""
+    row_C = cells.key_C // cells.num_columns
+    size_C = np.bincount(row_C)[row_C] if len(row_C) else row_C
+    is_kept_C = size_C <= most
+    # Only rows of more cells are sorted.
+    long = np.flatnonzero(~is_kept_C)
+    order = long[np.lexsort((-cells.values_CF[long, 0], row_C[long]))]
+    cuts = np.searchsorted(row_C[order], np.arange(int(row_C[-1]) + 2)) if len(order) else np.zeros(1, np.int64)
+    is_kept_C[order[position_in_row(cuts) < most]] = True
+    return cells.key_C[is_kept_C]

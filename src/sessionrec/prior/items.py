@@ -11,6 +11,7 @@ Letters: V candidates, P pairs of item and time, F features.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,6 +24,7 @@ from sessionrec.jagged import IntArray
 from sessionrec.prior.config import PriorConfig
 
 Floats = npt.NDArray[np.float32]
+_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,10 @@ class ItemSource(Protocol):
     @property
     def scheme(self) -> ItemScheme:
         """What its columns are."""
+        ...
+
+    def meant(self, time_ms_P: IntArray) -> IntArray:
+        """[P] the times that features are of when these are asked for."""
         ...
 
     def at(self, time_ms_P: IntArray, item_P: IntArray) -> Floats:
@@ -147,6 +153,10 @@ class ItemFeatures:
         self._acted = FadedCounts(known.acted, acted_s)
         self._shown = None if known.shown is None else FadedCounts(known.shown, shown_s)
 
+    def meant(self, time_ms_P: IntArray) -> IntArray:
+        """See `ItemSource`; any time is itself."""
+        return time_ms_P
+
     def at(self, time_ms_P: IntArray, item_P: IntArray) -> Floats:
         """See `ItemSource`."""
         events = self.known.shown or self.known.acted
@@ -186,40 +196,45 @@ class LiveItems:
         if (shown is not None) != scheme.has_shown:
             raise ValueError("the scheme and the state do not agree on whether there are exposures")
         self.scheme, self.acted, self.shown = scheme, acted, shown
+        self._adding = threading.Lock()
         self._newest_ms = max(int(state.time_ms_V.max(initial=0)) for state in (acted, shown or acted))
-        self._horizon_ms = int(max(scheme.acted_s + scheme.shown_s) * 1000)
+        # A prior without counts of either kind has rates, or no more than ages.
+        self._horizon_ms = int(max(scheme.acted_s + scheme.shown_s or scheme.rated_s, default=_DAY_S) * 1000)
 
     def add(self, item: int, time_ms: int, *, is_acted: bool) -> None:
-        """Take an event of an item (1..V); an exposure of a log without them counts nothing.
+        """Take an event of an item (1..V); an exposure of a log without them counts nothing. Several threads may.
 
         Raises:
             ValueError: There is no such item, or the time is not after 1970.
         """
-        if is_acted:
-            self.acted.add(item, time_ms)
-        if self.shown is not None:
-            self.shown.add(item, time_ms)
-        elif not is_acted:
-            return
-        self._newest_ms = max(self._newest_ms, time_ms)
+        # Two events of an item at once would count as one.
+        with self._adding:
+            if is_acted:
+                self.acted.add(item, time_ms)
+            if self.shown is not None:
+                self.shown.add(item, time_ms)
+            elif not is_acted:
+                return
+            self._newest_ms = max(self._newest_ms, time_ms)
 
     def at(self, time_ms_P: IntArray, item_P: IntArray) -> Floats:
         """See `ItemSource`."""
-        now_P, columns = self._now(time_ms_P), item_P - 1
+        now_P, columns = self.meant(time_ms_P), item_P - 1
         shown_PH = None if self.shown is None else self.shown.at(now_P, columns)
         first_P = (self.shown or self.acted).first_ms_V[columns]
         return self.scheme.of(self.acted.at(now_P, columns), shown_PH, now_P, first_P)
 
     def sweep(self, time_ms_Q: IntArray) -> Iterator[tuple[int, Floats]]:
         """See `ItemSource`."""
-        now_Q = self._now(time_ms_Q)
+        now_Q = self.meant(time_ms_Q)
         for place in np.argsort(time_ms_Q, kind="stable").tolist():
             now_ms = int(now_Q[place])
             shown_VH = None if self.shown is None else self.shown.at(now_ms)
             first_V = (self.shown or self.acted).first_ms_V
             yield place, self.scheme.of(self.acted.at(now_ms), shown_VH, now_ms, first_V)
 
-    def _now(self, time_ms_P: IntArray) -> IntArray:
+    def meant(self, time_ms_P: IntArray) -> IntArray:
+        """See `ItemSource`."""
         return np.clip(time_ms_P, self._newest_ms + 1, self._newest_ms + self._horizon_ms)
 
 

@@ -114,12 +114,25 @@ class PriorRanker:
             model = self._model.scorer(examples)
         return PriorScorer(self, Features(self._items, self._own, examples), model)
 
+    @property
+    def items(self) -> ItemSource:
+        """Features of items."""
+        return self._items
+
     def stranger(self, time_ms: int) -> Tensor:
         """[V] the prior for a user without a history at a time."""
+        return self.of(self._of_stranger(time_ms))
+
+    def stranger_in_list(self, time_ms: int) -> Tensor:
+        """[V] the same to order a list by, see `ListScorer`."""
+        features_VF = self._of_stranger(time_ms)
+        return self.of(features_VF) if self.order is None else torch.from_numpy(features_VF) @ self.order_weights_F
+
+    def _of_stranger(self, time_ms: int) -> Floats:
         ((_, items_VF),) = self._items.sweep(np.array([time_ms]))
         features_VF = np.zeros((self.num_candidates, len(self._weights_F)), np.float32)
         features_VF[:, : items_VF.shape[1]] = items_VF
-        return self.of(features_VF)
+        return features_VF
 
     def of(self, features_PF: Floats) -> Tensor:
         """[P] the prior of some features."""
@@ -150,10 +163,10 @@ class PriorScorer:
         """V."""
         return self._ranker.num_candidates
 
-    @property
-    def own_keys(self) -> npt.NDArray[np.int64]:
-        """[C] question x V + column of the items that a history, or its neighbours, speak for; ascending."""
-        return self._features.own_keys
+    def own_keys(self, most: int) -> npt.NDArray[np.int64]:
+        """[C] question x V + column of the items of a history, and of the best that its neighbours speak for, so many a
+        question; ascending."""
+        return self._features.own_keys(most)
 
     @property
     def device(self) -> torch.device:

@@ -13,8 +13,8 @@ its score times the item's experience.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import numpy as np
@@ -125,19 +125,30 @@ class Problem:
         )
 
     @staticmethod
-    def join(parts: Sequence[Problem]) -> Problem:
-        """One after the other."""
+    def join(parts: list[Problem]) -> Problem:
+        """One after the other; `parts` is emptied, so that memory never holds everything twice."""
         starts = np.cumsum([0, *(part.num_questions for part in parts)]).tolist()
-        return Problem(
-            positive_PX=torch.cat([part.positive_PX for part in parts]),
-            draw_DX=torch.cat([part.draw_DX for part in parts]),
-            passed_NX=torch.cat([part.passed_NX for part in parts]),
-            log_expected_D=torch.cat([part.log_expected_D for part in parts]),
-            question_P=torch.cat([part.question_P + at for part, at in zip(parts, starts, strict=False)]),
-            question_D=torch.cat([part.question_D + at for part, at in zip(parts, starts, strict=False)]),
-            question_N=torch.cat([part.question_N + at for part, at in zip(parts, starts, strict=False)]),
-            user_Q=torch.cat([part.user_Q for part in parts]),
-        )
+        columns: dict[str, list[Tensor]] = {}
+        for field in fields(Problem):
+            shift = starts if field.name in ("question_P", "question_D", "question_N") else [0] * len(starts)
+            columns[field.name] = [
+                getattr(part, field.name) + at if at else getattr(part, field.name)
+                for part, at in zip(parts, shift, strict=False)
+            ]
+        parts.clear()
+        return Problem(**{name: _end_to_end(pieces) for name, pieces in columns.items()})
+
+
+def _end_to_end(pieces: list[Tensor]) -> Tensor:
+    """The pieces as one, each dropped when it has been copied; memory that is not yet written to is not yet there."""
+    size = sum(len(piece) for piece in pieces)
+    joined = pieces[0].new_empty((size, *pieces[0].shape[1:]))
+    at = 0
+    for place, piece in enumerate(pieces):
+        joined[at : at + len(piece)] = piece
+        at += len(piece)
+        pieces[place] = piece[:0].clone()
+    return joined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,9 +202,12 @@ def collect(
     return Problem.join(parts)
 
 
-def collect_lists(batches: Iterable[Examples], sheet: Sheet) -> Problem:
-    """The problem of what all questions' sessions showed, without candidates: there is only something to order."""
-    return Problem.join([_of_batch(_since(examples, 0), sheet, lambda *_: NONE) for examples in batches])
+def collect_lists(batches: Iterable[Examples], sheet: Sheet, *, since_ms: int) -> Problem | None:
+    """The problem of what questions' sessions showed, without candidates: there is only something to order. None where
+    there is no question."""
+    asked = (_since(examples, since_ms) for examples in batches)
+    parts = [_of_batch(examples, sheet, lambda *_: NONE) for examples in asked if examples.targets.num_questions]
+    return Problem.join(parts) if parts else None
 
 
 def _since(examples: Examples, since_ms: int) -> Examples:
@@ -235,10 +249,12 @@ def _of_batch(examples: Examples, sheet: Sheet, draw: Callable[[Targets, Feature
     columns = [features.pairs(question, item), scores[:, None], trusted[:, None]]
     joined_EX = torch.from_numpy(np.concatenate(columns, axis=1))
     cut = len(item_P) + len(item_D)
+    # Copies: one that stays would keep all three.
+    positive_PX, draw_DX, passed_NX = (part.clone() for part in joined_EX.tensor_split((len(item_P), cut)))
     return Problem(
-        positive_PX=joined_EX[: len(item_P)],
-        draw_DX=joined_EX[len(item_P) : cut],
-        passed_NX=joined_EX[cut:],
+        positive_PX=positive_PX,
+        draw_DX=draw_DX,
+        passed_NX=passed_NX,
         log_expected_D=torch.from_numpy(draws.log_expected_D[~is_hit_D]),
         question_P=torch.from_numpy(question_P),
         question_D=torch.from_numpy(question_D),

@@ -114,8 +114,8 @@ def write_arrays(stored: StoredPrior, path: Path) -> None:
             arrays[f"hidden.{name}"] = getattr(hidden, name).detach().numpy()
     for kind, state in (("acted", stored.live.acted), ("shown", stored.live.shown)):
         if state is not None:
-            for name in ("after_VH", "time_ms_V", "first_ms_V"):
-                arrays[f"{kind}.{name}"] = getattr(state, name)
+            arrays[f"{kind}.after_VH"] = state.after_VH.astype(np.float32)
+            arrays[f"{kind}.time_ms_V"], arrays[f"{kind}.first_ms_V"] = state.time_ms_V, state.first_ms_V
     if stored.similar is not None:
         for name in ("offsets", "column_C", "score_C"):
             arrays[f"similar.{name}"] = getattr(stored.similar, name)
@@ -137,6 +137,9 @@ def read(values: Mapping[str, Any], path: Path, num_candidates: int) -> StoredPr
         if kept.has_hidden:
             names = ("inputs_FH", "bias_H", "outputs_H")
             hidden = Hidden(**{name: torch.from_numpy(arrays[f"hidden.{name}"]) for name in names})
+            sizes = len(kept.find.weights), len(hidden.bias_H)
+            if hidden.inputs_FH.shape != sizes or hidden.outputs_H.shape != sizes[1:]:
+                raise ValueError(f"a hidden layer of {sizes[1]} units is not over {sizes[0]} features")
         acted = _state(arrays, "acted", scheme.counted_s[0], num_candidates)
         shown = _state(arrays, "shown", scheme.counted_s[1], num_candidates) if scheme.has_shown else None
         similar = _similar(arrays, num_candidates) if kept.config.has_neighbours else None
@@ -163,15 +166,22 @@ def _state(arrays: Arrays, kind: str, half_lives_s: tuple[float, ...], num_candi
     shapes = [after_VH.shape, time_ms_V.shape, first_ms_V.shape]
     if shapes != [(num_candidates, len(half_lives_s)), (num_candidates,), (num_candidates,)]:
         raise ValueError(f"counts of {num_candidates} items at {len(half_lives_s)} half-lives have the shapes {shapes}")
-    # Copies that can be written to: events change them.
+    # Copies that can be written to, and precise enough for that: events change them, one at a time.
     return ItemState(
-        half_lives_s=half_lives_s, after_VH=after_VH.copy(), time_ms_V=time_ms_V.copy(), first_ms_V=first_ms_V.copy()
+        half_lives_s=half_lives_s,
+        after_VH=after_VH.astype(np.float64),
+        time_ms_V=time_ms_V.copy(),
+        first_ms_V=first_ms_V.copy(),
     )
 
 
 def _similar(arrays: Arrays, num_candidates: int) -> SimilarItems:
     found = SimilarItems(**{name: arrays[f"similar.{name}"] for name in ("offsets", "column_C", "score_C")})
-    if len(found.offsets) != num_candidates + 1 or not len(found.column_C) == len(found.score_C) == found.offsets[-1]:
+    if (
+        np.any(np.diff(found.offsets) < 0)
+        or len(found.offsets) != num_candidates + 1
+        or not len(found.column_C) == len(found.score_C) == found.offsets[-1]
+    ):
         raise ValueError(f"similar items are not those of {num_candidates} candidates")
     if len(found.column_C) and not 0 <= found.column_C.min() <= found.column_C.max() < num_candidates:
         raise ValueError("a similar item is no candidate")

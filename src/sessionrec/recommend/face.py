@@ -7,7 +7,7 @@ model.recommend([[["tea", "cup"], ["jam"]]], k=3)[0].items
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +34,8 @@ from sessionrec.recommend.histories import HistoryCoder, Intake, time_ms
 from sessionrec.recommend.ranker import ModelRanker
 from sessionrec.recommend.retrieval import Retriever, dense_vectors
 from sessionrec.schema import INDEX, ITEM, NO_ITEM, TITLE, UNKNOWN
+
+_CLOCKS_DIFFER_MS = 3_600_000
 
 
 class SessionRec:
@@ -223,14 +225,18 @@ class SessionRec:
             is_acted: Acted on, or only shown.
 
         Raises:
-            HistoryError: The model has no prior, or does not know the item, or the time is not from 1980 to 2100.
+            HistoryError: The model has no prior, or does not know the item, or the time is not from 1980 to an hour
+                from now: counts only fade, so an event of the future would outweigh all others until then.
         """
         if self.model.prior is None:
             raise HistoryError("this model has no prior and keeps no counts; fit one with the preset `sessionrec`")
         (code,) = self._coder.item_indices([item]).tolist()
         if not 1 <= code <= self.model.num_candidates:
             raise HistoryError(f"item {item!r} is no candidate of the model, so nothing can be counted of it")
-        self.model.prior.live.add(code, time_ms(time), is_acted=is_acted)
+        at_ms = time_ms(time)
+        if at_ms > time_ms(datetime.now(UTC)) + _CLOCKS_DIFFER_MS:
+            raise HistoryError(f"expected the time of an event that happened, got {time.isoformat()}; look at its zone")
+        self.model.prior.live.add(code, at_ms, is_acted=is_acted)
 
     def _questions(self, intake: Intake) -> tuple[IntArray, Examples | None]:
         """[Q] places of the users that can be encoded, and their questions; None where nobody can."""
@@ -276,8 +282,11 @@ class SessionRec:
             for place, scores_C in zip(places, np.split(score_P, np.cumsum(lengths)[:-1]), strict=True):
                 found[place] = scores_C
         for place in np.flatnonzero(~is_known_B):
-            if self._retriever is not None:
-                by_item_V = self._retriever.for_strangers(int(intake.time_ms_B[place]))
+            if self._beside is not None and self._retriever is not None:
+                at_ms = int(intake.time_ms_B[place])
+                by_item_V = self._retriever.for_strangers(at_ms)
+                if as_shown:
+                    by_item_V = self._beside.stranger_in_list(at_ms).numpy()
             else:
                 by_item_V = self.model.train_positives_V.astype(np.float32)
             found[place] = by_item_V[np.maximum(codes[place], 1) - 1]

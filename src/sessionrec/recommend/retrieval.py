@@ -13,7 +13,8 @@ Letters: Q questions, C answers a question (k), V candidates, P pairs of questio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,9 @@ from sessionrec.scoring import DotScorer, Scorer, top_k
 
 Vectors = npt.NDArray[np.float32]
 
+_PAIRS = 1 << 18
+"""Scored at once: their features take some 40 MB."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
@@ -40,15 +44,28 @@ class Reach:
     """Items of the index a question, at least twice as many as are asked for."""
     fresh: int = 200
     """Items that are best for anybody, likewise."""
+    neighbours: int = 500
+    """Items a question that neighbours speak for, the best of them; those of the history itself are looked at all."""
     refresh_s: float = 60.0
-    """How long the fresh list is used; scores are always those of the question's own time."""
+    """How long the fresh list is used. Scores are those of the question's own time; only of a user without a history
+    they are those of the list."""
     whole: int = 10_000
-    """Catalogues of so many candidates are scored whole, where all of them may be answers: that is faster, and nothing
-    is missed."""
+    """Where at most so many items may be answers, all of them are scored: that is faster, and nothing is missed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fresh:
+    """What is fresh at a time. Replaced as a whole, so that searches in several threads each see one that fits."""
+
+    due_ms: int
+    score_V: Vectors
+    """[V] prior of a user without a history."""
+    best: IntArray
+    """Columns that may be answers, the freshest first: as many as anybody asked for yet."""
 
 
 class Retriever:
-    """Searches for a model with a prior.
+    """Searches for a model with a prior. Several threads may search at once.
 
     Args:
         ranker: Whose scores.
@@ -59,7 +76,7 @@ class Retriever:
 
     def __init__(self, ranker: PriorRanker, model: ModelRanker, index: Index, reach: Reach | None = None) -> None:
         self._ranker, self._model, self._index, self._reach = ranker, model, index, reach or Reach()
-        self._fresh: tuple[int, Vectors] | None = None
+        self._fresh: _Fresh | None = None
 
     @property
     def num_candidates(self) -> int:
@@ -91,11 +108,16 @@ class Retriever:
                 hidden = Jagged(values=torch.from_numpy(exclude.values), offsets=torch.from_numpy(exclude.offsets))
             items_QC, scores_QC = top_k(scorer, k, exclude=hidden)
             return Answer(items_QC=items_QC.numpy(), scores_QC=scores_QC.numpy())
+        if allow is not None and len(allowed := self._allowed(allow)) <= self._reach.whole:
+            every_P = (np.arange(scorer.num_questions)[:, None] * size_v + allowed).ravel()
+            return _best(scorer, every_P[self._may_be(every_P, exclude, None)], k)
         near = min(max(self._reach.near, 2 * k), size_v)
         near_QC = self._index.search(queries_QD.cpu().numpy(), near, exclude=exclude, allow=allow).items_QC
         is_item = near_QC != NO_ITEM
         near_P = np.nonzero(is_item)[0] * size_v + near_QC[is_item] - 1
-        others_P = np.concatenate([self._fresh_of(examples, k, allow), scorer.own_keys])
+        others_P = np.concatenate(
+            [self._fresh_of(examples, k, exclude, allow), scorer.own_keys(self._reach.neighbours)]
+        )
         others_P = others_P[self._may_be(others_P, exclude, allow)]
         return _best(scorer, merged(near_P, others_P), k)
 
@@ -111,40 +133,58 @@ class Retriever:
 
         See `search`.
         """
-        allowed_V = self._allowed(allow)
+        allowed_R = None if allow is None else self._allowed(allow)
         items_QC = np.full((len(time_ms_Q), k), NO_ITEM, np.int64)
         scores_QC = np.full((len(time_ms_Q), k), -np.inf, np.float32)
-        for question, time_ms in enumerate(time_ms_Q.tolist()):
-            score_V = self.for_strangers(time_ms)
-            may_be = allowed_V
-            if exclude is not None:
-                may_be = allowed_V[~np.isin(allowed_V + 1, exclude.row(question))]
-            best = may_be[np.argsort(-score_V[may_be], kind="stable")[:k]]
+        for question, due_ms in enumerate(self._due(time_ms_Q).tolist()):
+            hidden = np.zeros(0, np.int64) if exclude is None else np.unique(np.asarray(exclude.row(question)))
+            best, score_V = self._freshest(due_ms, k + len(hidden), allowed_R)
+            best = best[~np.isin(best + 1, hidden)][:k]
             items_QC[question, : len(best)], scores_QC[question, : len(best)] = best + 1, score_V[best]
         return Answer(items_QC=items_QC, scores_QC=scores_QC)
 
-    def _fresh_of(self, examples: Examples, k: int, allow: Filter | None) -> IntArray:
-        """[P] keys, question x V + column, of the freshest items at each question's time."""
-        number = max(self._reach.fresh, 2 * k)
+    def _fresh_of(
+        self, examples: Examples, k: int, exclude: Jagged[npt.NDArray[Any]] | None, allow: Filter | None
+    ) -> IntArray:
+        """[P] keys, question x V + column, of the freshest items at each question's time; of those that may be answers
+        at least as many as the reach says, however many are excluded."""
         due_Q = self._due(examples.targets.time_ms_Q.cpu().numpy())
-        allowed_V, keys = self._allowed(allow), []
-        for due in np.unique(due_Q).tolist():
-            score_V = self.for_strangers(due)
-            best = allowed_V[np.argsort(-score_V[allowed_V], kind="stable")[:number]]
-            keys.append((np.flatnonzero(due_Q == due)[:, None] * self.num_candidates + best).ravel())
-        return np.concatenate(keys) if keys else np.zeros(0, np.int64)
+        number_Q = np.full(len(due_Q), max(self._reach.fresh, 2 * k))
+        if exclude is not None:
+            number_Q += np.diff(np.asarray(exclude.offsets))
+        allowed_R, keys = None if allow is None else self._allowed(allow), [np.zeros(0, np.int64)]
+        for due_ms in np.unique(due_Q).tolist():
+            questions = np.flatnonzero(due_Q == due_ms)
+            best, _ = self._freshest(due_ms, int(number_Q[questions].max()), allowed_R)
+            keys += [question * self.num_candidates + best[: number_Q[question]] for question in questions.tolist()]
+        return np.concatenate(keys)
 
     def for_strangers(self, time_ms: int) -> Vectors:
         """[V] the prior of a user without a history, as it was when the list of what is fresh became due."""
-        due_ms = int(self._due(np.array([time_ms]))[0])
-        if self._fresh is None or self._fresh[0] != due_ms:
-            self._fresh = (due_ms, self._ranker.stranger(due_ms).numpy())
-        return self._fresh[1]
+        return self._fresh_at(int(self._due(np.array([time_ms]))[0])).score_V
+
+    def _freshest(self, due_ms: int, number: int, allowed_R: IntArray | None) -> tuple[IntArray, Vectors]:
+        """Columns of the freshest items, best first, of some or of all; and [V] how fresh all are."""
+        fresh = self._fresh_at(due_ms)
+        if allowed_R is not None:
+            return allowed_R[_greatest(fresh.score_V[allowed_R], number)], fresh.score_V
+        if len(fresh.best) < min(number, self._index.holdings.num_items):
+            held_R = self._allowed(None)
+            fresh = replace(fresh, best=held_R[_greatest(fresh.score_V[held_R], number)])
+            self._fresh = fresh
+        return fresh.best[:number], fresh.score_V
+
+    def _fresh_at(self, due_ms: int) -> _Fresh:
+        fresh = self._fresh
+        if fresh is None or fresh.due_ms != due_ms:
+            score_V = self._ranker.stranger(due_ms).numpy()
+            fresh = self._fresh = _Fresh(due_ms=due_ms, score_V=score_V, best=np.zeros(0, np.int64))
+        return fresh
 
     def _due(self, time_ms_Q: IntArray) -> IntArray:
         """[Q] when the list was made that a question uses: not after the question."""
         refresh_ms = max(int(self._reach.refresh_s * 1000), 1)
-        return time_ms_Q // refresh_ms * refresh_ms
+        return self._ranker.items.meant(time_ms_Q) // refresh_ms * refresh_ms
 
     def _allowed(self, allow: Filter | None) -> IntArray:
         """[R] columns that may be answers, ascending."""
@@ -163,8 +203,11 @@ class Retriever:
             is_allowed_V[self._allowed(allow)] = True
             is_kept_P &= is_allowed_V[key_P % size_v]
         if exclude is not None:
-            hidden = row_of_element(np.asarray(exclude.offsets)) * size_v + np.asarray(exclude.values) - 1
-            is_kept_P &= ~np.isin(key_P, hidden[np.asarray(exclude.values) > 0])
+            item_E = np.asarray(exclude.values)
+            # Histories have items that are no candidates; their keys would be those of the next question's items.
+            is_candidate_E = (item_E >= 1) & (item_E <= size_v)
+            hidden = row_of_element(np.asarray(exclude.offsets)) * size_v + item_E - 1
+            is_kept_P &= ~np.isin(key_P, hidden[is_candidate_E])
         return is_kept_P
 
 
@@ -181,23 +224,64 @@ def dense_vectors(model: ModelRanker, ranker: PriorRanker | None) -> Vectors:
     return items_VD.cpu().numpy()
 
 
-def quality(retriever: Retriever, ranker: PriorRanker, examples: Examples, k: int) -> float:
-    """Share of the exact best k items of some questions that a retriever finds."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a retriever finds, and what that costs beside scoring all candidates."""
+
+    k: int
+    num_questions: int
+    recall: float
+    """Share of the exact best k items."""
+    ms_a_question: float
+    """In one batch."""
+    exact_ms_a_question: float
+
+
+def quality(retriever: Retriever, ranker: PriorRanker, examples: Examples, k: int) -> Found:
+    """Compare a retriever with scoring all candidates.
+
+    Args:
+        retriever: To be measured.
+        ranker: Whose scores it searches.
+        examples: The questions.
+        k: Length of an answer.
+    """
+    started = time.perf_counter()
     exact_QC = top_k(ranker.scorer(examples), k).items_QC.numpy()
+    between = time.perf_counter()
     found_QC = retriever.search(examples, k).items_QC
-    size = retriever.num_candidates + 1
+    ended = time.perf_counter()
+    size, number = retriever.num_candidates + 1, max(len(exact_QC), 1)
     rows_Q = np.arange(len(exact_QC))[:, None] * size
     is_item = exact_QC != NO_ITEM
-    return float(np.isin((rows_Q + exact_QC)[is_item], (rows_Q + found_QC)[found_QC != NO_ITEM]).mean())
+    is_found = np.isin((rows_Q + exact_QC)[is_item], (rows_Q + found_QC)[found_QC != NO_ITEM])
+    return Found(
+        k=k,
+        num_questions=len(exact_QC),
+        recall=float(is_found.mean()),
+        ms_a_question=(ended - between) / number * 1000,
+        exact_ms_a_question=(between - started) / number * 1000,
+    )
+
+
+def _greatest(score_R: Vectors, number: int) -> IntArray:
+    """Places of the greatest, of equals the first; without sorting all."""
+    places = np.arange(len(score_R))
+    if number < len(score_R):
+        least = np.partition(score_R, len(score_R) - number)[len(score_R) - number]
+        places = np.flatnonzero(score_R >= least)
+    return places[np.argsort(-score_R[places], kind="stable")[:number]]
 
 
 def _best(scorer: Scorer, key_P: IntArray, k: int) -> Answer:
     """The best k pairs of each question, scored exactly; `key_P` ascends, question x V + column."""
     size_q, size_v = scorer.num_questions, scorer.num_candidates
     question_P, column_P = np.divmod(key_P, size_v)
-    device = scorer.device
-    pairs = torch.from_numpy(question_P).to(device), torch.from_numpy(column_P + 1).to(device)
-    score_P = scorer.pairs(*pairs).float().cpu().numpy()
+    score_P = np.empty(len(key_P), np.float32)
+    for start in range(0, len(key_P), _PAIRS):
+        some = slice(start, start + _PAIRS)
+        pairs = (torch.from_numpy(one[some]).to(scorer.device) for one in (question_P, column_P + 1))
+        score_P[some] = scorer.pairs(*pairs).float().cpu().numpy()
     order = np.lexsort((column_P, -score_P, question_P))
     cuts = np.searchsorted(question_P, np.arange(size_q + 1))
     rank_P = position_in_row(cuts)

@@ -12,115 +12,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError
 
 from sessionrec.artifacts import MANIFEST, Manifest, read_manifest
 from sessionrec.errors import ArtifactError
 from sessionrec.report.bootstrap import FloatArray
+from sessionrec.report.run_facts import DatasetFacts, IndexFacts, ModelFacts, Read
 
 # As `evaluate.report` names them; importing it would load torch.
 NUM_BEFORE: Final = "num_before"
 WEIGHT: Final = "weight"
 ASKED: Final = ("user_index", "num_questions", "num_targets")
 _PLAIN: Final = (*ASKED, NUM_BEFORE, WEIGHT)
-# As `prior.calibrate` names them, which loads torch too.
-MODEL: Final = "model"
-BY_EXPERIENCE: Final = "model by experience"
 
-T = TypeVar("T", bound="_Read")
+T = TypeVar("T", bound="Read")
 Row = dict[str, float | int | str | None]
 
 
-class _Read(BaseModel):
-    # Not a `Config`: an artifact may say more than this page shows.
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", protected_namespaces=())
-
-
-class DatasetFacts(_Read):
-    """The data set, as a run remembers it."""
-
-    name: str
-    path: str
-    digest: str
-    num_users: int
-    num_items: int
-    num_candidates: int
-    kept: dict[str, Any]
-    session_rule: str | None = None
-    split_rule: str | None = None
-
-
-class Selection(_Read):
-    """How the weights were chosen."""
-
-    metric: str
-    best_value: float
-    best_epoch: int
-    epochs: int
-    stopped: str
-
-
-class PriorSettings(_Read):
-    """What of a prior's config the page needs."""
-
-    hidden: int = Field(ge=0)
-
-
-class PriorWeights(_Read):
-    """Weights for one purpose: to find items, or to order a list."""
-
-    weights: dict[str, FiniteFloat]
-    scale: FiniteFloat
-    trust: FiniteFloat
-    contribution: dict[str, FiniteFloat]
-
-    @model_validator(mode="after")
-    def _is_of_the_weights(self) -> Self:
-        if odd := set(self.contribution) ^ set(self.all_weights):
-            raise ValueError(f"contribution and weights are not of the same features: only one has {min(odd)!r}")
-        return self
-
-    @property
-    def all_weights(self) -> dict[str, float]:
-        """Those of the features and those of the model's score."""
-        return self.weights | {MODEL: self.scale, BY_EXPERIENCE: self.trust}
-
-
-class PriorFacts(_Read):
-    """A prior, as the model's manifest keeps it; see `prior.calibrate.Fitted`."""
-
-    config: PriorSettings
-    has_shown: bool
-    find: PriorWeights
-    order: PriorWeights | None
-    has_hidden: bool
-    loss: FiniteFloat
-    loss_linear: FiniteFloat
-    loss_without: FiniteFloat
-    num_questions: int = Field(ge=0)
-
-
-class ModelFacts(_Read):
-    """The body of the model's manifest."""
-
-    config: dict[str, Any]
-    preset: str | None = None
-    dataset: DatasetFacts
-    fingerprint: str
-    parameters: int
-    selection: Selection
-    seconds: float
-    machine: dict[str, Any]
-    seed: int
-    prior: PriorFacts | None = None
-    prior_seconds: float | None = None
-
-
-class Epoch(_Read):
+class Epoch(Read):
     """One line of `metrics.jsonl`."""
 
     epoch: int
@@ -135,7 +48,7 @@ class Epoch(_Read):
     validation_metrics: dict[str, float] = Field(default_factory=dict)
 
 
-class Predicted(_Read):
+class Predicted(Read):
     """An item of a list, best first."""
 
     name: str
@@ -144,14 +57,14 @@ class Predicted(_Read):
     is_seen: bool
 
 
-class Came(_Read):
+class Came(Read):
     """A target and its rank; None = it could not be found."""
 
     name: str
     rank: int | None = None
 
 
-class Visit(_Read):
+class Visit(Read):
     """A session of the history."""
 
     time: str
@@ -159,7 +72,7 @@ class Visit(_Read):
     shown: list[str]
 
 
-class NextVisit(_Read):
+class NextVisit(Read):
     """The session that was to be predicted."""
 
     time: str
@@ -167,7 +80,7 @@ class NextVisit(_Read):
     shown: list[str]
 
 
-class Example(_Read):
+class Example(Read):
     """A user to read."""
 
     user: str
@@ -177,7 +90,7 @@ class Example(_Read):
     came: NextVisit
 
 
-class System(_Read):
+class System(Read):
     """The report of one system; `users` stands beside it."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -211,7 +124,7 @@ class System(_Read):
         return values
 
 
-class _EvaluationBody(_Read):
+class _EvaluationBody(Read):
     part: str
     systems: list[str]
     files: dict[str, str]
@@ -221,7 +134,7 @@ class _EvaluationBody(_Read):
     seconds: dict[str, float] = Field(default_factory=dict)
 
 
-class Evaluation(_Read):
+class Evaluation(Read):
     """All systems on the same questions, the model first; one with a prior is followed by itself without."""
 
     part: str
@@ -237,33 +150,7 @@ class Evaluation(_Read):
         return len(self.systems) > 1 and "model" in self.systems[1].about
 
 
-class QualityFacts(_Read):
-    """Figures of an index; see `index.quality.Quality`."""
-
-    kind: str
-    is_scanned: bool = False
-    num_items: int
-    dimension: int
-    num_queries: int
-    k: int
-    recall: float
-    build_s: float
-    bytes_per_item: float
-    latency_median_ms: float
-    latency_p99_ms: float
-    exact_latency_median_ms: float
-    batch_queries_per_s: float
-
-
-class IndexFacts(_Read):
-    """The body of the index's manifest."""
-
-    config: dict[str, Any]
-    quality: QualityFacts | None = None
-    model: str | None = None
-
-
-class Run(_Read):
+class Run(Read):
     """All of it."""
 
     path: Path

@@ -16,7 +16,8 @@ from sessionrec.progress import Progress
 from sessionrec.report import bootstrap, run_plots, run_prior, run_words
 from sessionrec.report.bootstrap import Estimate
 from sessionrec.report.html_file import render, write_whole
-from sessionrec.report.run_files import WEIGHT, Evaluation, Example, PriorFacts, Run, System, read_run
+from sessionrec.report.run_facts import PriorFacts
+from sessionrec.report.run_files import WEIGHT, Evaluation, Example, Run, System, read_run
 from sessionrec.report.run_groups import by_history
 from sessionrec.report.toml import to_toml
 

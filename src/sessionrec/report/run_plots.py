@@ -20,7 +20,8 @@ from sessionrec.report import figure as fig
 from sessionrec.report.bootstrap import Estimate
 from sessionrec.report.numbers import metric_name, score, signed
 from sessionrec.report.plots import Plot
-from sessionrec.report.run_files import Epoch, Selection, System
+from sessionrec.report.run_facts import Selection
+from sessionrec.report.run_files import Epoch, System
 from sessionrec.report.run_groups import Group
 from sessionrec.report.run_prior import Look
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from sessionrec.data.people import printable
 from sessionrec.report.bootstrap import Estimate, Gap
-from sessionrec.report.run_files import BY_EXPERIENCE, MODEL, PriorWeights
+from sessionrec.report.run_facts import BY_EXPERIENCE, MODEL, PriorWeights
 
 _OF_ALL: Final = ("acted ", "shown ", "click rate ")
 _AGE: Final = "age"

@@ -15,7 +15,8 @@ from typing import Any, Final
 from sessionrec.data.wording import duration, many, percent
 from sessionrec.report.bootstrap import Estimate, Gap
 from sessionrec.report.numbers import metric_name, score, signed, span
-from sessionrec.report.run_files import Run, Selection, System
+from sessionrec.report.run_facts import Selection
+from sessionrec.report.run_files import Run, System
 
 _SMALL: Final = 0.01
 _SAME_SHARE: Final = 1e-9
