@@ -55,6 +55,9 @@ def rank(
     now: Annotated[str | None, typer.Option(help="When the next session begins, ISO 8601, UTC.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write a CSV or Parquet file instead of a table.")] = None,
     data: DataOption = None,
+    as_shown: Annotated[
+        bool, typer.Option("--as-shown", help="All of them are shown anyway: only what is acted on counts.")
+    ] = False,
 ) -> None:
     """Order given items for some users, best first.
 
@@ -66,7 +69,7 @@ def rank(
     histories, moment = _histories(model, user, file, data, now)
     wanted = _ids(candidates)
     intake = model.read(histories, now=moment)
-    _show(model.rank(intake, [wanted] * len(intake.users)), out)
+    _show(model.rank(intake, [wanted] * len(intake.users), as_shown=as_shown), out)
 
 
 def _histories(
