@@ -19,8 +19,8 @@ from sessionrec.index import Index, IndexConfig, Quality, build_and_measure, sav
 from sessionrec.index.hnsw import HnswConfig
 from sessionrec.pipeline.runs import RunFolder
 from sessionrec.pipeline.training import questions
+from sessionrec.prior import PriorRanker
 from sessionrec.recommend import artifact
-from sessionrec.recommend.artifact import TrainedModel
 from sessionrec.recommend.beside import live_ranker
 from sessionrec.recommend.face import item_codes
 from sessionrec.recommend.ranker import ModelRanker
@@ -66,7 +66,8 @@ def index(run: Path | str, dataset: Dataset | None = None, config: IndexingConfi
     model = artifact.load(folder.path)
     dataset = model.open_dataset(dataset)
     ranker = ModelRanker(model.recommender, model.num_candidates)
-    vectors_VD = dense_vectors(ranker, None if model.prior is None else live_ranker(model, ranker))
+    beside = None if model.prior is None else live_ranker(model, ranker)
+    vectors_VD = dense_vectors(ranker, beside)
     rows = np.arange(1, model.num_candidates + 1)
     loader = Loader(dataset, evaluation_view(model.view, "test", "session"), questions(), seed=0)
     queries: list[np.ndarray[tuple[int, int], np.dtype[np.float32]]] = []
@@ -82,20 +83,17 @@ def index(run: Path | str, dataset: Dataset | None = None, config: IndexingConfi
     )
     more: dict[str, Any] = {"quality": asdict(quality)}
     found = None
-    if model.prior is not None:
-        found = _with_prior(model, ranker, dataset, built, asked[0], config.k)
+    if beside is not None:
+        found = _with_prior(beside, ranker, built, asked[0], min(config.k, model.num_candidates))
         more["found"] = asdict(found)
     save(built, folder.index, model=model.fingerprint, more=more)
     return Indexed(quality=quality, found=found)
 
 
-def _with_prior(
-    model: TrainedModel, ranker: ModelRanker, dataset: Dataset, built: Index, examples: Examples, k: int
-) -> Found:
+def _with_prior(live: PriorRanker, ranker: ModelRanker, built: Index, examples: Examples, k: int) -> Found:
     """How much of the best by the whole score is found. The questions are asked all at once, as users of today are."""
-    live = live_ranker(model, ranker)
-    size = examples.targets.num_questions
-    last = max(int(histories.time_ms_E.max()) for histories in dataset.histories())
-    now = replace(examples.targets, time_ms_Q=torch.full((size,), last + 1))
+    # Any time up to the newest event means just after it.
+    (now_ms,) = live.items.meant(np.zeros(1, np.int64)).tolist()
+    now = replace(examples.targets, time_ms_Q=torch.full((examples.targets.num_questions,), now_ms))
     retriever = Retriever(live, ranker, built, Reach(whole=0))
-    return quality_of(retriever, live, Examples(examples.inputs, now), min(k, model.num_candidates))
+    return quality_of(retriever, live, Examples(examples.inputs, now), k)
