@@ -3,6 +3,7 @@
 sessionrec fit data/ebnerd --out runs/ebnerd --preset sessionrec
 python -m benchmarks.prior runs/ebnerd
 python -m benchmarks.prior runs/ebnerd --ablate
+python -m benchmarks.prior runs/ebnerd --stream     # every event before a question is known, every item an answer
 """
 
 from __future__ import annotations
@@ -17,11 +18,10 @@ from sessionrec.data.loader import Loader
 from sessionrec.data.view import evaluation_view
 from sessionrec.errors import ConfigError
 from sessionrec.evaluate import EvalProtocol, evaluate
-from sessionrec.pipeline.prior import fit_prior, prior_ranker
+from sessionrec.pipeline.prior import fit_prior, model_ranker, prior_ranker
 from sessionrec.pipeline.training import facts_of, questions
 from sessionrec.prior import PriorConfig
 from sessionrec.recommend import artifact
-from sessionrec.recommend.ranker import ModelRanker
 from sessionrec.scoring import Ranker
 
 METRICS = ("ndcg@10", "recall@10", "recall@100", "recall@500", "in_session_auc")
@@ -45,25 +45,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="folder of a run")
     parser.add_argument("--ablate", action="store_true", help="leave out one thing at a time")
+    parser.add_argument("--stream", action="store_true", help="as a live system is asked, see `EvalProtocol.known`")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(1)
     trained = artifact.load(given.run)
-    dataset, protocol = trained.open_dataset(), EvalProtocol()
-    model = ModelRanker(trained.recommender, trained.num_candidates)
+    dataset, protocol = trained.open_dataset(), EvalProtocol(known="stream" if given.stream else "parts")
+    model = model_ranker(trained, dataset, is_stream=given.stream)
+    # Weights are fitted against all items.
+    fits = model_ranker(trained, dataset, is_stream=True)
     view = evaluation_view(trained.view, "test", protocol.targets)
 
     def ask(name: str, system: Ranker, told: str = "") -> None:
         started = time.perf_counter()
-        found = evaluate(system, Loader(dataset, view, questions(512), seed=0), facts_of(dataset), protocol, name=name)
+        loader = Loader(dataset, view, questions(512), seed=0)
+        found = evaluate(system, loader, facts_of(dataset, protocol), protocol, name=name)
         cells = [f"{metric} {found.metrics.get(metric, float('nan')):.4f}" for metric in METRICS]
         print(f"{name:20}", *cells, f"{time.perf_counter() - started:.1f} s", told, flush=True)
 
     def fitted(name: str, beside: Ranker | None, config: PriorConfig) -> None:
         started = time.perf_counter()
-        found, scheme = fit_prior(dataset, trained.view, config, model=beside, seed=given.seed)
+        found, scheme = fit_prior(dataset, trained.view, config, model=fits if beside else None, seed=given.seed)
         told = f"fitted in {time.perf_counter() - started:.1f} s, loss {found.loss:.4f}"
-        ask(name, prior_ranker(dataset, found, scheme, model=beside), told)
+        ask(name, prior_ranker(dataset, found, scheme, is_stream=given.stream, model=beside), told)
 
     usual = PriorConfig(has_neighbours=True)
     ask("model", model)

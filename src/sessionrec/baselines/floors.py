@@ -54,6 +54,7 @@ def fit_floors(
     quality: Quality,
     *,
     part: Literal["validation", "test"] = "test",
+    is_stream: bool = False,
     names: Sequence[FloorName] = STANDARD,
     chosen: Mapping[FloorName, Mapping[str, float]] | None = None,
     sample_users: int = 2000,
@@ -69,6 +70,7 @@ def fit_floors(
         view: How questions are asked, whatever its part: `evaluation_view(View(), part, protocol.targets)`.
         quality: By which parameters are chosen.
         part: The part that the floors will be asked for.
+        is_stream: See `Known`.
         names: Which, see `ALL`.
         chosen: `Floor.choice` of floors whose parameters were chosen before; they are not chosen again.
         sample_users: Users whose validation questions choose, the first of the data set; rounded up to whole batches.
@@ -94,7 +96,7 @@ def fit_floors(
         progress("choose floors", tried, total)
         return found
 
-    known = Known(dataset, "validation", is_asked_again=True)
+    known = Known(dataset, "validation", is_stream=is_stream, is_asked_again=True)
     tuned: dict[FloorName, Tuned] = {}
     for name in wanted:
         recipe = RECIPES[name]
@@ -112,7 +114,7 @@ def fit_floors(
         if recipe.grid:
             choices = ", ".join(f"{key} = {value:g}" for key, value in settings[name].items())
             _log.info("floors: %s: chose %s of %d tried on validation", name, choices, len(tuned[name].quality))
-    known = Known(dataset, part)
+    known = Known(dataset, part, is_stream=is_stream)
     return [
         Floor(
             name=name,

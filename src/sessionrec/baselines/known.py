@@ -11,6 +11,7 @@ from sessionrec.baselines.session_knn import Postings
 from sessionrec.baselines.sessions import KnownSessions
 from sessionrec.data.dataset import Dataset
 from sessionrec.dynamics.events import ItemEvents
+from sessionrec.jagged import IntArray
 
 T = TypeVar("T")
 
@@ -21,24 +22,41 @@ class Known:
     Args:
         dataset: Of whom.
         before: The part that is evaluated.
+        is_stream: Whether all events strictly before a question are known where time counts, of any part, and all items
+            can be answers; see `evaluate.EvalProtocol.known`.
         is_asked_again: Whether the same batches will be asked many times, as they are while parameters are chosen.
     """
 
     def __init__(
-        self, dataset: Dataset, before: Literal["validation", "test"], *, is_asked_again: bool = False
+        self,
+        dataset: Dataset,
+        before: Literal["validation", "test"],
+        *,
+        is_stream: bool = False,
+        is_asked_again: bool = False,
     ) -> None:
         self._dataset, self._before, self.is_asked_again = dataset, before, is_asked_again
+        self._is_stream = is_stream
+        self._num_candidates = dataset.num_items if is_stream else dataset.num_candidates
         self._newest: dict[str, tuple[Any, Any]] = {}
 
     @cached_property
     def events(self) -> ItemEvents:
-        """Times of each item's positive events: one pass over the data set."""
-        return ItemEvents.collect(self._dataset, before=self._before)
+        """Times of positive events by item, of which a question uses those before it: one pass over the data set."""
+        before = None if self._is_stream else self._before
+        return ItemEvents.collect(self._dataset, before=before, num_candidates=self._num_candidates)
+
+    @cached_property
+    def count_V(self) -> IntArray:
+        """[V] positive events before the part, whatever their time. So those of the part itself never count."""
+        if not self._is_stream:
+            return self.events.count_V
+        return ItemEvents.collect(self._dataset, before=self._before, num_candidates=self._num_candidates).count_V
 
     @cached_property
     def sessions(self) -> KnownSessions:
-        """Items of each session: one pass over the data set."""
-        return KnownSessions.collect(self._dataset, before=self._before)
+        """Items of each session before the part, whatever their time: one pass over the data set."""
+        return KnownSessions.collect(self._dataset, before=self._before, num_candidates=self._num_candidates)
 
     @cached_property
     def postings(self) -> Postings:

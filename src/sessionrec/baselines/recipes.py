@@ -119,12 +119,12 @@ _VECTOR: Grid = {"neighbour_half_life_s": (3650 * _DAY_S, _DAY_S / 24, _DAY_S, 7
 _WEIGHING: Grid = {"lift": (10, 0, 0.1, 0.3, 1, 3, 30, 100, 1000), "power": (1, 0.05, 0.1, 0.25, 0.5, 2, 4)}
 
 RECIPES: Final[Mapping[FloorName, Recipe]] = {
-    "popularity": Recipe(make=lambda known, _: Popularity(known.events.count_V), grid={}),
+    "popularity": Recipe(make=lambda known, _: Popularity(known.count_V), grid={}),
     "recency popularity": Recipe(
         make=lambda known, settings: known.recency(settings["half_life_s"]), grid={"half_life_s": HALF_LIVES_S}
     ),
     "repeat": Recipe(
-        make=lambda known, settings: Repeat(known.events.count_V, decay=settings["decay"]), grid={"decay": DECAYS}
+        make=lambda known, settings: Repeat(known.count_V, decay=settings["decay"]), grid={"decay": DECAYS}
     ),
     "item-kNN": Recipe(
         make=_ahead(_item_knn),

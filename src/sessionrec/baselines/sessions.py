@@ -38,20 +38,22 @@ class KnownSessions:
         return len(self.user_S)
 
     @classmethod
-    def collect(cls, dataset: Dataset, *, before: Before = "test") -> KnownSessions:
+    def collect(cls, dataset: Dataset, *, before: Before = "test", num_candidates: int | None = None) -> KnownSessions:
         """Read all row groups once, in turn. Takes 24 bytes a positive event, and twice as much while sorting.
 
         Args:
             dataset: Of whom.
             before: Only sessions of the parts before it are taken.
+            num_candidates: V, by default the items with a training event.
         """
+        size_v = dataset.num_candidates if num_candidates is None else num_candidates
         users, sessions, items, times = ([np.zeros(0, np.int64)] for _ in range(4))
         first_user, first_session = 0, 0
         for histories in dataset.histories():
             is_known_E = np.repeat(is_before(histories.part_S, before), np.diff(histories.session_offsets))
             keep_E = histories.is_positive_E() & is_known_E
-            # An item first acted on in validation is no candidate, so nobody can recommend it.
-            keep_E &= (histories.item_E >= 1) & (histories.item_E <= dataset.num_candidates)
+            # Items after the candidates are those that training never saw.
+            keep_E &= (histories.item_E >= 1) & (histories.item_E <= size_v)
             session_E = row_of_element(histories.session_offsets)[keep_E]
             users.append(first_user + row_of_element(histories.user_offsets)[session_E])
             sessions.append(first_session + session_E)
@@ -60,7 +62,7 @@ class KnownSessions:
             first_user += histories.num_users
             first_session += histories.num_sessions
         user_N, session_N, item_N, time_ms_N = map(np.concatenate, (users, sessions, items, times))
-        return cls.of(user_N, session_N, item_N, time_ms_N, dataset.num_candidates)
+        return cls.of(user_N, session_N, item_N, time_ms_N, size_v)
 
     @classmethod
     def of(

@@ -7,8 +7,8 @@
 Floors and the prior stand on this.
 """
 
-from sessionrec.dynamics.events import Before, ItemEvents
+from sessionrec.dynamics.events import Before, ItemEvents, Kind
 from sessionrec.dynamics.faded import FadedCounts
 from sessionrec.dynamics.state import NEVER, ItemState
 
-__all__ = ["NEVER", "Before", "FadedCounts", "ItemEvents", "ItemState"]
+__all__ = ["NEVER", "Before", "FadedCounts", "ItemEvents", "ItemState", "Kind"]

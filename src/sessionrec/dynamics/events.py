@@ -1,7 +1,9 @@
 """`ItemEvents`: when each candidate was acted on, or shown, in the parts before the one that is evaluated.
 
 Who is asked test questions may know training and validation sessions, of all users; for validation questions, training
-sessions alone. Of these each question uses what lies strictly before its own time, see `faded`.
+sessions alone. Of these each question uses what lies strictly before its own time, see `faded`. A live system, which a
+stream tells of every event, knows the sessions of the evaluated part too, up to the question, and items that came after
+training: then `before` is None, and candidates are all items.
 """
 
 from __future__ import annotations
@@ -45,19 +47,23 @@ class ItemEvents:
         return np.diff(self.offsets)
 
     @classmethod
-    def collect(cls, dataset: Dataset, *, before: Before = "test", kind: Kind = "acted") -> ItemEvents:
+    def collect(
+        cls, dataset: Dataset, *, before: Before = "test", kind: Kind = "acted", num_candidates: int | None = None
+    ) -> ItemEvents:
         """Read all row groups once, in turn. Takes 16 bytes an event, and three times as much while sorting.
 
         Args:
             dataset: Of whom.
             before: Only events of the parts before it are taken.
             kind: Which events.
+            num_candidates: V, by default the items with a training event.
         """
+        size_v = dataset.num_candidates if num_candidates is None else num_candidates
         items, times = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
-        for item_N, time_ms_N in events_before(dataset, before, kind):
+        for item_N, time_ms_N in events_before(dataset, before, kind, size_v):
             items.append(item_N)
             times.append(time_ms_N)
-        return cls.of(np.concatenate(items), np.concatenate(times), dataset.num_candidates)
+        return cls.of(np.concatenate(items), np.concatenate(times), size_v)
 
     @classmethod
     def of(cls, item_N: IntArray, time_ms_N: IntArray, num_candidates: int) -> ItemEvents:
@@ -70,14 +76,16 @@ class ItemEvents:
         )
 
 
-def events_before(dataset: Dataset, before: Before, kind: Kind) -> Iterator[tuple[npt.NDArray[np.int32], IntArray]]:
+def events_before(
+    dataset: Dataset, before: Before, kind: Kind, num_candidates: int
+) -> Iterator[tuple[npt.NDArray[np.int32], IntArray]]:
     """[N] candidate and [N] time in ms of the events that may be known, a row group at a time."""
     for histories in dataset.histories():
         keep_E = np.repeat(is_before(histories.part_S, before), np.diff(histories.session_offsets))
         if kind == "acted":
             keep_E &= histories.is_positive_E()
-        # An item first acted on in validation is no candidate, so nobody can recommend it.
-        keep_E &= (histories.item_E >= 1) & (histories.item_E <= dataset.num_candidates)
+        # Items after the candidates are those that training never saw.
+        keep_E &= (histories.item_E >= 1) & (histories.item_E <= num_candidates)
         yield histories.item_E[keep_E], histories.time_ms_E[keep_E]
 
 

@@ -37,10 +37,12 @@ class ItemState:
     """[V] time of the first event; 0 before it."""
 
     @classmethod
-    def collect(cls, dataset: Dataset, half_lives_s: Sequence[float], *, before: Before, kind: Kind) -> Self:
+    def collect(
+        cls, dataset: Dataset, half_lives_s: Sequence[float], *, before: Before, kind: Kind, num_candidates: int
+    ) -> Self:
         """How items stand after the events that may be known before a part; one pass, memory of a row group."""
-        state = cls.empty(dataset.num_candidates, half_lives_s)
-        for item_N, time_ms_N in events_before(dataset, before, kind):
+        state = cls.empty(num_candidates, half_lives_s)
+        for item_N, time_ms_N in events_before(dataset, before, kind, num_candidates):
             state.add_all(item_N, time_ms_N)
         return state
 

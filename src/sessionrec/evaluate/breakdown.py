@@ -49,7 +49,7 @@ class PopularityTally:
     """Counts targets and hits by thirds of the popularity mass, batch by batch.
 
     The head is the fewest items that hold a third of all positive training events, the middle the next third, the tail
-    the rest of the candidates; targets that are no candidates stand apart.
+    the rest of those with a training event; targets without one stand apart, candidates or not.
 
     Args:
         facts: Of the catalogue.
@@ -67,6 +67,7 @@ class PopularityTally:
         # An item belongs to the third in which it begins; items without positives end the tail.
         third = np.minimum(before * 3 // max(int(popularity_V.sum()), 1), 2)
         self._group_I[order + 1] = np.where(popularity_V[order] > 0, third, 2)
+        self._group_I[facts.first_cold :] = 3
         self._items = np.bincount(self._group_I[1:], minlength=4)
         self._targets = np.zeros(4, np.int64)
         self._hits = np.zeros((len(ks), 4), np.int64)

@@ -14,9 +14,16 @@ class ItemFacts:
     """Items 1 to I, of which 1 to V are candidates."""
 
     num_candidates: int
-    """V: items with a training event."""
+    """V: items that can be answers."""
     train_positives_I: IntArray
     """[I] positive training events of items 1, 2, ...; what popularity means in a report."""
+    num_trained: int | None = None
+    """Items with a training event, the first ones; by default all that can be answers."""
+
+    @property
+    def first_cold(self) -> int:
+        """The first item without a training event."""
+        return 1 + (self.num_candidates if self.num_trained is None else self.num_trained)
 
     def __post_init__(self) -> None:
         if not 0 <= self.num_candidates <= len(self.train_positives_I):

@@ -5,6 +5,10 @@ last. Leave-one-item-out: the target is the last of these positives. The history
 session are not seen (`last_item`), or what came before it in its session is one more session of the history
 (`last_item_partial`); for the latter the questions themselves differ, so the view must be made by the protocol, see
 `data.view.evaluation_view`. Which sessions are last, or late, is the split's choice and stands in the data set.
+
+What a system may know of all users is the events of earlier parts strictly before the question, as a model that was
+trained on the day before would have it; or, as a live system has it, what a stream carried up to the question
+(`known`). With the stream, items that training never saw can be answers.
 """
 
 from __future__ import annotations
@@ -25,6 +29,10 @@ class EvalProtocol(Config):
     seen: Literal["kept", "filtered"] = "kept"
     """Items of the history: candidates like any other, or taken out (MovieLens, Amazon); so is a target
     among them, which is a miss."""
+    known: Literal["parts", "stream"] = "parts"
+    """What may be known of all users when a question is asked: events of earlier parts, and items with a training event
+    can be answers; or every event before the question, and every item of the log can be. Models are the same; what
+    counts events, a prior or recency, knows more."""
     ks: tuple[int, ...] = (10, 100, 500)
     """Lengths of the list at which metrics are taken."""
     recall: Literal["all", "capped"] = "all"
@@ -53,6 +61,11 @@ class EvalProtocol(Config):
         """Whether the history ends in a part of the target's own session."""
         return self.targets == "last_item_partial"
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether every event before a question is known, and every item can be an answer."""
+        return self.known == "stream"
+
     def words(self) -> dict[str, str]:
         """The protocol as a report states it, one phrase a choice."""
         return {
@@ -66,7 +79,12 @@ class EvalProtocol(Config):
                 "last_item": "the sessions before the target's; nothing of its own session",
                 "last_item_partial": "the sessions before the target's, and the events before it in its own session",
             }[self.targets],
-            "candidates": "all items with a training event, never a sample; a target that is none is a miss",
+            "candidates": "all items of the log, never a sample; those without a training event too"
+            if self.is_stream
+            else "all items with a training event, never a sample; a target that is none is a miss",
+            "known of all users": "every event strictly before the question, also of the part that is asked"
+            if self.is_stream
+            else "events of earlier parts, where time counts strictly before the question",
             "seen items": "kept as candidates" if self.seen == "kept" else "taken out; a target among them is a miss",
             "ties": "count against the system: a target ranks below every equal score",
             "recall": "hits / targets" if self.recall == "all" else "hits / min(K, targets)",

@@ -20,14 +20,13 @@ from sessionrec.data.view import View, evaluation_view
 from sessionrec.errors import ConfigError
 from sessionrec.evaluate import EvalProtocol, EvalReport, quality_of
 from sessionrec.evaluate import evaluate as ask_all
-from sessionrec.pipeline.prior import ranker_for
+from sessionrec.pipeline.prior import model_ranker, ranker_for
 from sessionrec.pipeline.runs import RunFolder
 from sessionrec.pipeline.showcase import showcase
 from sessionrec.pipeline.training import facts_of, questions
 from sessionrec.progress import Progress, silent
 from sessionrec.recommend import artifact
 from sessionrec.recommend.artifact import TrainedModel
-from sessionrec.recommend.ranker import ModelRanker
 from sessionrec.scoring import Ranker
 
 KIND, FORMAT = "evaluation", 1
@@ -116,25 +115,34 @@ def evaluate(
     folder = RunFolder(Path(run))
     model = artifact.load(folder.path)
     dataset = model.open_dataset(dataset)
-    ranker = ranker_for(model, dataset, config.part)
+    is_stream = config.protocol.is_stream
+    ranker = ranker_for(model, dataset, config.part, is_stream=is_stream)
     asked = Asked(dataset, evaluation_view(model.view, config.part, config.protocol.targets), config)
     about = {"data": dataset.digest, "part": config.part}
     seconds: dict[str, float] = {}
     run_about = about | {"model": model.fingerprint, "seed": model.body["seed"]}
     try:
-        quality = quality_of(facts_of(dataset), config.protocol, config.floor_metric)
+        quality = quality_of(facts_of(dataset, config.protocol), config.protocol, config.floor_metric)
     except ValueError as error:
         raise ConfigError(f"floor_metric: {error}") from None
     reports = [asked.report(system_name(model), ranker, run_about, seconds, progress)]
     if model.prior is not None:
-        alone = ModelRanker(model.recommender, model.num_candidates)
+        alone = model_ranker(model, dataset, is_stream=is_stream)
         reports.append(asked.report(model_name(model), alone, run_about, seconds, progress))
     choices: dict[str, dict[str, float]] = {}
     if config.floors:
         # Floors see what the model is shown and are asked the same; whole sessions, since they know no positions.
         seen = View(events=model.view.events, ask_first=model.view.ask_first)
         whole = Asked(dataset, evaluation_view(seen, config.part, config.protocol.targets), config)
-        floors = fit_floors(dataset, whole.view, quality, part=config.part, names=config.floors, progress=progress)
+        floors = fit_floors(
+            dataset,
+            whole.view,
+            quality,
+            part=config.part,
+            is_stream=is_stream,
+            names=config.floors,
+            progress=progress,
+        )
         for floor in floors:
             reports.append(whole.report(floor.name, floor.ranker, about | floor.choice, seconds, progress))
             if floor.choice:
@@ -167,7 +175,7 @@ class Asked:
         found = ask_all(
             system,
             Loader(self.dataset, self.view, questions(self.config.batch_users), seed=0),
-            facts_of(self.dataset),
+            facts_of(self.dataset, self.config.protocol),
             self.config.protocol,
             name=name,
             about=about,
@@ -215,7 +223,7 @@ def read_evaluation(run: Path | str, config: EvaluationConfig | None = None) -> 
 def evaluation_folder(run: Path | str, config: EvaluationConfig) -> Path:
     """Where the figures of such questions stand."""
     protocol = config.protocol
-    return RunFolder(Path(run)).evaluation(config.part, protocol.targets, protocol.seen)
+    return RunFolder(Path(run)).evaluation(config.part, protocol.targets, protocol.seen, protocol.known)
 
 
 def _write(

@@ -9,7 +9,7 @@ import numpy as np
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader, Loading
 from sessionrec.data.view import View, evaluation_view
-from sessionrec.dynamics import Before, ItemEvents, ItemState
+from sessionrec.dynamics import Before, ItemEvents, ItemState, Kind
 from sessionrec.prior import (
     Fitted,
     ItemFeatures,
@@ -30,12 +30,13 @@ from sessionrec.scoring import Ranker
 from sessionrec.seeding import stream
 
 
-def known_before(dataset: Dataset, before: Literal["validation", "test"]) -> Known:
+def known_before(dataset: Dataset, before: Before, num_candidates: int) -> Known:
     """Events of all users of earlier parts. One pass over the data set, two where it has exposures."""
-    return Known(
-        acted=ItemEvents.collect(dataset, before=before),
-        shown=ItemEvents.collect(dataset, before=before, kind="shown") if has_exposures(dataset) else None,
-    )
+
+    def collect(kind: Kind) -> ItemEvents:
+        return ItemEvents.collect(dataset, before=before, kind=kind, num_candidates=num_candidates)
+
+    return Known(acted=collect("acted"), shown=collect("shown") if has_exposures(dataset) else None)
 
 
 def has_exposures(dataset: Dataset) -> bool:
@@ -50,20 +51,21 @@ def fit_prior(
 
     They know what the test's questions will: events of the training and validation parts, of all users, strictly before
     their own time. From the training part alone items would look staler than they do when the weights are used.
-    Neighbours, who count whatever their time, are those of the training part.
+    Neighbours, who count whatever their time, are those of the training part. Candidates are all items, as they are for
+    users of today: those that came after training too.
 
     Args:
         dataset: The model was trained on.
         view: What the model, and so the prior, is shown of a history.
         config: Of the prior.
-        model: Trained; None = the prior alone.
+        model: Trained, scoring all items; None = the prior alone.
         seed: Of the candidates that are drawn.
 
     Returns:
         The weights, and the features of items that they belong to.
     """
-    own = _own_features(dataset, config, "validation")
-    items = ItemFeatures(known_before(dataset, "test"), config)
+    own = _own_features(dataset, config, "validation", dataset.num_items)
+    items = ItemFeatures(known_before(dataset, "test", dataset.num_items), config)
     loading = Loading(shuffle=False, batch_users=256, batch_events=262_144, prefetch=0)
     questions = Loader(dataset, evaluation_view(view, "validation", "session"), loading, seed=0)
     times_ms = np.sort(np.concatenate([examples.targets.time_ms_Q.numpy() for examples in questions]))
@@ -73,7 +75,7 @@ def fit_prior(
         own,
         config,
         model=model,
-        experience_V=experience_of(dataset.items, dataset.num_candidates),
+        experience_V=experience_of(dataset.items, dataset.num_items),
         generator=stream(seed, "prior"),
         since_ms=int(times_ms[-min(config.questions, len(times_ms))]),
         lists_since_ms=int(times_ms[-min(config.lists, len(times_ms))]),
@@ -87,9 +89,10 @@ def prior_ranker(
     scheme: ItemScheme,
     *,
     part: Literal["validation", "test"] = "test",
+    is_stream: bool = False,
     model: Ranker | None = None,
 ) -> PriorRanker:
-    """A model with its prior, knowing what is before a part.
+    """A model with its prior, knowing what is before a part, or what a stream carries up to the question.
 
     Args:
         dataset: Whose events.
@@ -97,44 +100,60 @@ def prior_ranker(
         scheme: Which features it was fitted with. Which half-lives there are, and what a usual click rate is, stays as
             it was when the weights were found.
         part: The part that will be asked; answers to validation are flattered, as the weights were fitted there.
-        model: The model.
+        is_stream: Whether all events strictly before a question are known, of any part, and all items are candidates;
+            by default those with a training event are. Neighbours are those before the part either way.
+        model: The model, of the same candidates.
     """
-    items = ItemFeatures(known_before(dataset, part), scheme=scheme)
-    own = _own_features(dataset, scheme.config, part)
-    experience_V = experience_of(dataset.items, dataset.num_candidates)
+    size_v = dataset.num_items if is_stream else dataset.num_candidates
+    items = ItemFeatures(known_before(dataset, None if is_stream else part, size_v), scheme=scheme)
+    own = _own_features(dataset, scheme.config, part, size_v)
+    experience_V = experience_of(dataset.items, size_v)
     return PriorRanker(fitted.prior, items, own, model, experience_V, fitted.order)
 
 
-def ranker_for(trained: TrainedModel, dataset: Dataset, part: Literal["validation", "test"]) -> Ranker:
+def ranker_for(
+    trained: TrainedModel, dataset: Dataset, part: Literal["validation", "test"], *, is_stream: bool = False
+) -> Ranker:
     """What answers for a trained model where it is judged: with its prior, if any, knowing what is before a part.
 
     Args:
         trained: See `recommend.artifact`.
         dataset: It was trained on.
         part: Whose questions.
+        is_stream: See `prior_ranker`.
     """
-    model = ModelRanker(trained.recommender, trained.num_candidates)
+    model = model_ranker(trained, dataset, is_stream=is_stream)
     if trained.prior is None:
         return model
-    return prior_ranker(dataset, trained.prior.fitted, trained.prior.scheme, part=part, model=model)
+    fitted, scheme = trained.prior.fitted, trained.prior.scheme
+    return prior_ranker(dataset, fitted, scheme, part=part, is_stream=is_stream, model=model)
+
+
+def model_ranker(trained: TrainedModel, dataset: Dataset, *, is_stream: bool = False) -> ModelRanker:
+    """The model alone; for the arguments see `ranker_for`."""
+    size_v = dataset.num_items if is_stream else dataset.num_candidates
+    return ModelRanker(trained.recommender, size_v, num_trained=dataset.num_candidates)
 
 
 def make_prior(dataset: Dataset, view: View, config: PriorConfig, *, model: Ranker, seed: int) -> StoredPrior:
     """A prior for a model's artifact: the weights of `fit_prior`, and how items stand after the newest event."""
     fitted, scheme = fit_prior(dataset, view, config, model=model, seed=seed)
     acted_s, shown_s = scheme.counted_s
-    acted = ItemState.collect(dataset, acted_s, before=None, kind="acted")
-    shown = ItemState.collect(dataset, shown_s, before=None, kind="shown") if scheme.has_shown else None
-    similar = Neighbours.collect(dataset, None).similar() if config.has_neighbours else None
+
+    def state(kind: Kind, half_lives_s: tuple[float, ...]) -> ItemState:
+        return ItemState.collect(dataset, half_lives_s, before=None, kind=kind, num_candidates=dataset.num_items)
+
+    acted, shown = state("acted", acted_s), state("shown", shown_s) if scheme.has_shown else None
+    similar = Neighbours.collect(dataset, None, dataset.num_items).similar() if config.has_neighbours else None
     return StoredPrior(fitted=fitted, live=LiveItems(scheme, acted, shown), similar=similar)
 
 
-def _own_features(dataset: Dataset, config: PriorConfig, before: Before) -> OwnFeatures:
+def _own_features(dataset: Dataset, config: PriorConfig, before: Before, num_candidates: int) -> OwnFeatures:
     return own_features(
         dataset.items,
         tuple(dataset.item_features),
-        dataset.num_candidates,
+        num_candidates,
         config,
         has_shown=has_exposures(dataset),
-        neighbours=Neighbours.collect(dataset, before) if config.has_neighbours else None,
+        neighbours=Neighbours.collect(dataset, before, num_candidates) if config.has_neighbours else None,
     )

@@ -25,10 +25,11 @@ class RunFolder:
         """Artifact `model`."""
         return self.path / "model"
 
-    def evaluation(self, part: str, targets: str, seen: str) -> Path:
+    def evaluation(self, part: str, targets: str, seen: str, known: str) -> Path:
         """Artifact `evaluation`; each kind of question has its own, whole test sessions the one with the plain name."""
-        is_plain = (part, targets, seen) == ("test", "session", "kept")
-        return self.path / ("evaluation" if is_plain else f"evaluation-{part}-{targets}-{seen}")
+        if (part, targets, seen, known) == ("test", "session", "kept", "parts"):
+            return self.path / "evaluation"
+        return self.path / "-".join(["evaluation", part, targets, seen, *([] if known == "parts" else [known])])
 
     @property
     def index(self) -> Path:

@@ -162,7 +162,7 @@ def fit(
     prior = None
     if config.prior is not None:
         started = time.perf_counter()
-        ranker = ModelRanker(trainer.model, dataset.num_candidates)
+        ranker = ModelRanker(trainer.model, dataset.num_items, num_trained=dataset.num_candidates)
         prior = make_prior(dataset, config.view, config.prior, model=ranker, seed=config.seed)
         more["prior_seconds"] = round(time.perf_counter() - started, 2)
     save(run.model, trainer.model, dataset, config=config.model_dump(mode="json"), more=more, prior=prior)
@@ -320,9 +320,14 @@ def questions(batch_users: int = VALIDATION_USERS) -> Loading:
     return Loading(shuffle=False, batch_users=batch_users, batch_events=262_144)
 
 
-def facts_of(dataset: Dataset) -> ItemFacts:
+def facts_of(dataset: Dataset, protocol: EvalProtocol | None = None) -> ItemFacts:
     """What evaluation has to know of the catalogue."""
-    return ItemFacts(num_candidates=dataset.num_candidates, train_positives_I=dataset.items[TRAIN_POSITIVES].to_numpy())
+    is_stream = protocol is not None and protocol.is_stream
+    return ItemFacts(
+        num_candidates=dataset.num_items if is_stream else dataset.num_candidates,
+        train_positives_I=dataset.items[TRAIN_POSITIVES].to_numpy(),
+        num_trained=dataset.num_candidates,
+    )
 
 
 def machine(device: str) -> dict[str, Any]:

@@ -80,7 +80,13 @@ class TrainedModel:
 
     @property
     def num_candidates(self) -> int:
-        """Items that can be recommended: 1 to this."""
+        """Items that can be recommended: 1 to this. With a prior all are, as it finds those that training never saw by
+        their attributes and their first hours."""
+        return self.num_trained if self.prior is None else len(self.items)
+
+    @property
+    def num_trained(self) -> int:
+        """Items with a training event, the first ones."""
         return int(self.dataset["num_candidates"])
 
     @cached_property
@@ -220,7 +226,7 @@ def load(path: Path | str, *, device: str = "cpu") -> TrainedModel:
     recommender.to(device).eval()
     prior = None
     if body.get("prior") is not None:
-        prior = store.read(body["prior"], folder / PRIOR, about["num_candidates"])
+        prior = store.read(body["prior"], folder / PRIOR, about["num_items"])
     return TrainedModel(
         recommender=recommender,
         config=config.model,

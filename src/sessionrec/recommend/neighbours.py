@@ -33,14 +33,15 @@ class Neighbours:
         self._evidence = ItemKnn(StoredSimilarity(matrix), decay=_DECAY, own=True)
 
     @classmethod
-    def collect(cls, dataset: Dataset, before: Before) -> Neighbours:
+    def collect(cls, dataset: Dataset, before: Before, num_candidates: int) -> Neighbours:
         """Of a data set.
 
         Args:
             dataset: Whose events.
             before: Of which parts: all before this one, whatever their time, as for the floor.
+            num_candidates: V.
         """
-        sessions = KnownSessions.collect(dataset, before=before)
+        sessions = KnownSessions.collect(dataset, before=before, num_candidates=num_candidates)
         return cls(ItemSimilarity(sessions, by="user", shrink=_SHRINK).matrix)
 
     @classmethod

@@ -23,13 +23,14 @@ class ModelRanker:
     Args:
         model: In whatever state; left in the mode it was in.
         num_candidates: V, the items 1 to V.
+        num_trained: Those that training has seen, the first ones, where others are asked for too.
     """
 
-    def __init__(self, model: Recommender, num_candidates: int) -> None:
+    def __init__(self, model: Recommender, num_candidates: int, *, num_trained: int | None = None) -> None:
         self._model = model
         self._device = model.items.weight.device
         with _evaluating(model):
-            self.items_VD: Tensor = model.item_vectors()[1 : num_candidates + 1]
+            self.items_VD: Tensor = model.item_vectors(num_trained)[1 : num_candidates + 1]
 
     def scorer(self, examples: Examples) -> DotScorer:
         """See `scoring.Ranker`."""
