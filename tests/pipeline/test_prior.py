@@ -40,7 +40,9 @@ def recall(dataset: Dataset, ranker: Ranker) -> float:
 
 
 def test_what_is_known_before_a_part_is_of_earlier_parts(dataset: Dataset) -> None:
-    counts: dict[str, Any] = {before: known_before(dataset, before) for before in ("validation", "test")}
+    counts: dict[str, Any] = {
+        before: known_before(dataset, before, dataset.num_candidates) for before in ("validation", "test")
+    }
     kept = dataset.summary.parts
     for before, parts in (("validation", ["train"]), ("test", ["train", "validation"])):
         positives = sum(kept[part].positives for part in parts)
@@ -100,7 +102,7 @@ def test_no_answer_of_the_test_has_a_say(
 def test_neighbours_are_those_of_the_floor(dataset: Dataset) -> None:
     """A planted group is acted on together: neighbours alone find what the floor finds."""
     config = CONFIG.model_copy(update={"has_neighbours": True})
-    own = _own_features(dataset, config, "test")
+    own = _own_features(dataset, config, "test", dataset.num_candidates)
     assert [other.name for other in own.others] == ["neighbours"]
     items = prior_ranker(dataset, *fit_prior(dataset, View(), config))
     alone = PriorRanker(Prior(weights={"neighbours": 1.0}), items._items, own)
@@ -112,7 +114,7 @@ def test_neighbours_are_those_of_the_floor(dataset: Dataset) -> None:
 def test_attributes_are_those_of_the_catalogue(tmp_path: Path) -> None:
     log = PlantedConfig(num_users=60, num_groups=6, group_size=3, sessions_per_user=5, exposures_per_session=2)
     data = prepare(DataConfig(log=log, session=NativeRule()), tmp_path / "data")
-    own = _own_features(data, CONFIG, "test")
+    own = _own_features(data, CONFIG, "test", data.num_candidates)
     assert own.attributes == tuple(data.item_features)
     for place, name in enumerate(own.attributes):
         assert np.array_equal(own.codes(place), data.items[name].to_numpy()[: data.num_candidates])

@@ -122,6 +122,45 @@ def plain_items(users: Users, item: int, time: int) -> list[float]:
     return [*values, math.log2(1 + (time - min(firsts)) / 60) if is_known else 0.0]
 
 
+def plain_shares(visits: list[Any], before: int, time: int, item: int) -> list[float]:
+    shares = [
+        (before - 1 - number, at + place, 1 / sum(action & 1 for _, action in visit))
+        for number, (at, visit) in enumerate(visits)
+        for place, (of, action) in enumerate(visit)
+        if of == item and action & 1
+    ]
+    values = [raised(sum(share * decay**ago for ago, _, share in shares), -7) for decay in (0.5, 1.0)]
+    return [*values, raised(sum(share * 2 ** (-max(time - at, 0) / 4) for _, at, share in shares), -7)]
+
+
+def plain_rhythm(visits: list[Any], before: int, time: int, item: int) -> list[float]:
+    """In days and sessions."""
+    own = [
+        (number, max(time - at - place, 0) / 86_400)
+        for number, (at, visit) in enumerate(visits)
+        for place, (of, action) in enumerate(visit)
+        if of == item and action & 1
+    ]
+    if not own:
+        return [0.0] * 9
+    days, sessions = [day for _, day in own], {number for number, _ in own}
+    interval = (max(days) - min(days)) / (len(sessions) - 1) if len(sessions) > 1 else 0.0
+    there, away = (max(time - visits[place][0], 0) for place in (0, -1))
+    usual = max(interval, 0.5) if len(sessions) > 1 else max(there / 86_400, 1)
+    acted = [of for _, visit in visits for of, action in visit if action & 1]
+    return [
+        math.log2(1 + before - 1 - max(sessions)),
+        math.log2(1 + min(days)),
+        math.log2(1 + interval),
+        math.log2(max(min(days), 0.05) / usual),
+        math.log2(len(sessions) / before),
+        math.log2(before),
+        math.log2(1 + away / 60),
+        math.log2(1 + len(acted) / before),
+        math.log2(1 + len({of for of in acted if 1 <= of <= ITEMS})),
+    ]
+
+
 def plain_own(users: Users, question: Question, item: int) -> list[float]:
     user, before, time = question
     visits = users[user][:before]
@@ -135,6 +174,7 @@ def plain_own(users: Users, question: Question, item: int) -> list[float]:
         ]
         values += [raised(sum(decay**ago for ago, _ in own), -3) for decay in (0.5, 1.0)]
         values.append(raised(sum(2 ** (-max(time - at, 0) / 4) for _, at in own), -3))
+    values += plain_shares(visits, before, time, item) + plain_rhythm(visits, before, time, item)
     for column in range(len(ATTRIBUTES)):
         code = CODES[item - 1, column]
         count = sum(
@@ -165,13 +205,18 @@ def test_names_say_what_a_weight_does() -> None:
         "acted 2 s", "acted 7 s", "shown 3 s", "shown 7 s", "click rate 3 s", "click rate 9 s", "age",
         "own acted 0.5 a session", "own acted 1 a session", "own acted 4 s",
         "own passed 0.5 a session", "own passed 1 a session", "own passed 4 s",
+        "own share 0.5 a session", "own share 1 a session", "own share 4 s",
+        "own last session", "own last day", "own interval", "own due", "own often", "own sessions", "own away",
+        "own session size", "own items",
         "own brand", "own shop", "after",
     )  # fmt: skip
 
 
-@given(worlds)
-def test_features_of_pairs_are_those_of_loops(users: Users) -> None:
-    questions = asked(users)
+@given(worlds, st.sampled_from([1, 20_000]))
+def test_features_of_pairs_are_those_of_loops(users: Users, slower: int) -> None:
+    # A user's rhythm is one of days.
+    questions = [(user, before, time * slower) for user, before, time in asked(users)]
+    users = [[(at * slower, visit) for at, visit in user] for user in users]
     question, item = grid(len(questions))
     features = Features(item_features(users), own_features(), examples_of(users, questions))
     found = features.pairs(question, item)
@@ -385,4 +430,7 @@ def test_something_of_the_user_is_looked_at() -> None:
         PriorConfig(session_decays=(), own_half_lives_s=())
     users: Users = [[(START, [(1, 1), (2, 0)])]]
     own = OwnFeatures(PriorConfig(session_decays=()), CODES, (), has_passed=True)
-    assert own.cells(examples_of(users, [(0, 1, START + 9)])).items.values_CF.shape == (2, 6)
+    # Two kinds of three half-lives, shares, and the rhythm.
+    assert own.cells(examples_of(users, [(0, 1, START + 9)])).items.values_CF.shape == (2, 3 * 3 + 9)
+    plain = PriorConfig(session_decays=(), has_share=False, has_rhythm=False)
+    assert len(OwnFeatures(plain, CODES, (), has_passed=True).names) == 2 * 3

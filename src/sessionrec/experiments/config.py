@@ -91,6 +91,8 @@ class ExperimentConfig(Config):
     """Leave one session out, leave one item out."""
     seen: Literal["kept", "filtered"] = "kept"
     """Items of the history."""
+    known: Literal["parts", "stream"] = "parts"
+    """What may be known of all users when a question is asked, see `evaluate.EvalProtocol`."""
     metrics: tuple[str, ...] = Field(
         default=("ndcg@10", "ndcg@100", "ndcg@500", "recall@10", "recall@100", "recall@500"), strict=False
     )

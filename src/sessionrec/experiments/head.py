@@ -178,7 +178,9 @@ def _protocols(experiment: Experiment) -> list[tuple[str, str]]:
     from sessionrec.evaluate.protocol import EvalProtocol
 
     said = [
-        EvalProtocol.model_validate({"targets": targets, "seen": experiment.config.seen}).words()
+        EvalProtocol.model_validate(
+            {"targets": targets, "seen": experiment.config.seen, "known": experiment.config.known}
+        ).words()
         for targets in experiment.config.targets
     ]
     terms: dict[tuple[str, str], None] = {}

@@ -30,6 +30,7 @@ class Order:
     config: dict[str, Any]
     """Settings, as `fitting` returned them."""
     seen: str
+    known: str
     floors: dict[str, str]
     """Floors to be made: name -> key of the result; empty for a model."""
     keep_model: bool
@@ -47,6 +48,7 @@ def order_of(job: Job, places: Places, floors: dict[str, str], *, keep_model: bo
         seed=job.seed,
         config=job.config.model_dump(mode="json"),
         seen=job.seen,
+        known=job.known,
         floors=floors,
         keep_model=keep_model,
     )

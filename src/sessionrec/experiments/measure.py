@@ -60,11 +60,10 @@ def ask(ranker: Ranker, dataset: Dataset, view: View, protocols: Sequence[EvalPr
         view: What the system is shown.
         protocols: Kinds of questions.
     """
-    started, facts = time.perf_counter(), facts_of(dataset)
-    reports = {}
+    started, reports = time.perf_counter(), {}
     for protocol in protocols:
         loader = Loader(dataset, evaluation_view(view, "test", protocol.targets), questions(BATCH_USERS), seed=0)
-        reports[protocol.targets] = ask_all(ranker, loader, facts, protocol, name="")
+        reports[protocol.targets] = ask_all(ranker, loader, facts_of(dataset, protocol), protocol, name="")
     return Answers(
         evaluation_seconds=round(time.perf_counter() - started, 2),
         metrics={targets: dict(report.metrics) for targets, report in reports.items()},

@@ -49,6 +49,8 @@ class Job:
     """Settings; of floors, only what they are shown counts."""
     seen: str
     """`kept` or `filtered`."""
+    known: str
+    """`parts` or `stream`."""
     fields: tuple[str, ...]
     """What the command line said."""
     keys: dict[str, str]
@@ -80,10 +82,11 @@ class Job:
         return about if self.seed is None else f"{about}, seed {self.seed}"
 
 
-def protocols(seen: str) -> tuple[EvalProtocol, ...]:
+def protocols(seen: str, known: str) -> tuple[EvalProtocol, ...]:
     """What every result is asked, whatever its table shows: both kinds of targets."""
     return tuple(
-        EvalProtocol.model_validate({"targets": targets, "seen": seen}) for targets in ("session", "last_item")
+        EvalProtocol.model_validate({"targets": targets, "seen": seen, "known": known})
+        for targets in ("session", "last_item")
     )
 
 
@@ -126,6 +129,7 @@ def draft(
                         seed=own,
                         config=settings(experiment, name, row, own, fields),
                         seen=experiment.config.seen,
+                        known=experiment.config.known,
                         fields=tuple(fields),
                         keys={},
                         data="",
@@ -186,11 +190,12 @@ def contradictions(
 def settle(job: Job, dataset: Dataset) -> Job:
     """The same job with what follows from its data set: full settings and keys."""
     config = fitting(job.config, dataset)
-    keys = {slug: key_of(config, dataset.content, job.seen, slug.partition(":")[2]) for slug in job.slugs}
+    floors = {slug: slug.partition(":")[2] for slug in job.slugs}
+    keys = {slug: key_of(config, dataset.content, job.seen, floor, known=job.known) for slug, floor in floors.items()}
     return replace(job, config=config, data=dataset.content, keys=keys)
 
 
-def key_of(config: FitConfig, data: str, seen: str, floor: str = "") -> str:
+def key_of(config: FitConfig, data: str, seen: str, floor: str = "", *, known: str = "parts") -> str:
     """Hash of all that decides a result but the code.
 
     Args:
@@ -198,8 +203,13 @@ def key_of(config: FitConfig, data: str, seen: str, floor: str = "") -> str:
         data: Digest of the data set.
         seen: `kept` or `filtered`.
         floor: Its name, or none for a model.
+        known: `parts` or `stream`.
     """
-    asked = [protocol.model_dump(mode="json") for protocol in protocols(seen)]
+    asked = [protocol.model_dump(mode="json") for protocol in protocols(seen, known)]
+    if known == "parts":
+        # Results that are older than the choice stay what they are.
+        for one in asked:
+            del one["known"]
     decides = _floor(config, floor) if floor else _decisive(config)
     return _hash([_FORMAT, decides, data, asked])
 
@@ -213,7 +223,8 @@ def asked(experiment: Experiment, dataset: str, row: Row, slug: str, seed: int |
     source = experiment.sources[dataset]
     origin = source.model_dump(mode="json", exclude={"title", "fit", "paper"})
     floor = slug.partition(":")[2]
-    return _hash([_floor(config, floor) if floor else _decisive(config), origin, experiment.config.seen])
+    known = [] if experiment.config.known == "parts" else [experiment.config.known]
+    return _hash([_floor(config, floor) if floor else _decisive(config), origin, experiment.config.seen, *known])
 
 
 def floor_view(config: FitConfig) -> View:

@@ -93,7 +93,9 @@ def _model(order: Order, dataset: Dataset, config: FitConfig, version: str) -> b
     if trained.is_interrupted:
         return False
     model = artifact.load(run)
-    answers = measure.ask(ranker_for(model, dataset, "test"), dataset, model.view, protocols(order.seen))
+    asked = protocols(order.seen, order.known)
+    ranker = ranker_for(model, dataset, "test", is_stream=asked[0].is_stream)
+    answers = measure.ask(ranker, dataset, model.view, asked)
     Result(
         key=order.key,
         code=version,
@@ -132,15 +134,15 @@ def _floors(order: Order, dataset: Dataset, config: FitConfig, version: str) -> 
     Raises:
         SessionRecError: Some could not be made; the others were.
     """
-    places, asked, view = Places(Path(order.out)), protocols(order.seen), floor_view(config)
-    quality = quality_of(facts_of(dataset), asked[0], FLOOR_METRIC)
+    places, asked, view = Places(Path(order.out)), protocols(order.seen, order.known), floor_view(config)
+    quality = quality_of(facts_of(dataset, asked[0]), asked[0], FLOOR_METRIC)
     shown = evaluation_view(view, "test", asked[0].targets)
     failed, chosen = [], dict[FloorName, dict[str, float]]()
     for name in (known for known in ALL if known in order.floors):
         key = order.floors[name]
         print(f"floor {name}", flush=True)  # noqa: T201 - for the log
         try:
-            (floor,) = fit_floors(dataset, shown, quality, part="test", names=(name,), chosen=chosen)
+            (floor,) = fit_floors(dataset, shown, quality, is_stream=asked[0].is_stream, names=(name,), chosen=chosen)
         except SessionRecError as error:
             failed.append(f"{name}: {error}")
             continue

@@ -66,7 +66,8 @@ def fit_prior(
     """
     own = _own_features(dataset, config, "validation", dataset.num_items)
     items = ItemFeatures(known_before(dataset, "test", dataset.num_items), config)
-    loading = Loading(shuffle=False, batch_users=256, batch_events=262_144, prefetch=0)
+    # Small: the features of a batch are made several times over before they are joined.
+    loading = Loading(shuffle=False, batch_users=64, batch_events=262_144, prefetch=0)
     questions = Loader(dataset, evaluation_view(view, "validation", "session"), loading, seed=0)
     times_ms = np.sort(np.concatenate([examples.targets.time_ms_Q.numpy() for examples in questions]))
     fitted = calibrate(

@@ -6,8 +6,9 @@ the answers by heart, so there its score seems to be worth far more than it is, 
     minimise  mean over users of  sum_q 1/|P_q| sum_{v in P_q} ( log(e^{s_v} + sum_d e^{s_d} / expected_d) - s_v )
               + penalty * |w|^2,        s as in `prior`,        d: draws that are not positives of q
 
-First the linear part, which is convex. Then the hidden layer, from there on, on most of the users; it is kept as it was
-when the others were answered best, and left out if that was before it began.
+First the linear part, which is convex. Then hidden layers, each from there on, on most of the users; one is kept as it
+was when the others were answered best, and left out if that was before it began. Who the others are matters as much as
+anything else, so several are learnt, each without other users, and their mean is used: one layer of the units of all.
 
 Weights that order a given list are fitted likewise, d being what was shown in the session and passed over; linear.
 """
@@ -19,6 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -32,10 +34,12 @@ from sessionrec.prior.prior import Hidden, Prior
 from sessionrec.prior.problem import MODEL, Cost, Problem, Sheet, collect, collect_lists
 from sessionrec.scoring import Ranker
 
+Flags = npt.NDArray[np.bool_]
+
 _MOST_STEPS = 200
-_HELD_OUT = 5
-"""One user in so many decides how long the hidden layer learns."""
-_BATCH_QUESTIONS, _LEARNING_RATE, _DECAY, _EPOCHS, _PATIENCE = 64, 5e-3, 1e-2, 30, 4
+_HELD_OUT, _LAYERS = 5, 3
+"""One user in so many decides how long a hidden layer learns, and so many are learnt."""
+_BATCH_QUESTIONS, _LEARNING_RATE, _DECAY, _EPOCHS, _PATIENCE = 64, 5e-3, 1e-2, 100, 10
 _LEAST_STEPS = 24
 """Of an epoch; of few questions a batch has fewer."""
 
@@ -181,11 +185,14 @@ def _score(features_NX: Tensor, weights_X: Tensor, hidden: Hidden | None) -> Ten
 
 
 class _Net(nn.Module):
-    """The prior while it learns: over features of a usual size."""
+    """The prior while it learns: over features of a usual size, and hidden units over what differs from the mean: of
+    features that lie far from 0 a unit would have to unlearn the mean first."""
 
-    def __init__(self, weights_X: Tensor, usual_X: Tensor, size: int, generator: np.random.Generator) -> None:
+    def __init__(
+        self, weights_X: Tensor, usual_X: Tensor, mean_X: Tensor, size: int, generator: np.random.Generator
+    ) -> None:
         super().__init__()
-        self.usual_X = usual_X
+        self.usual_X, self.mean_F = usual_X, mean_X[:-MODEL]
         is_used_X = usual_X > 0
         self.linear_X = nn.Parameter(torch.where(is_used_X, weights_X / usual_X.clamp_min(1e-30), 0.0))
         num_features = len(usual_X) - MODEL
@@ -201,7 +208,7 @@ class _Net(nn.Module):
 
     def hidden(self) -> Hidden:
         inputs_FH = self.inputs_FH * self.usual_X[:-MODEL, None]
-        return Hidden(inputs_FH=inputs_FH, bias_H=self.bias_H, outputs_H=self.outputs_H)
+        return Hidden(inputs_FH=inputs_FH, bias_H=self.bias_H - self.mean_F @ inputs_FH, outputs_H=self.outputs_H)
 
     def forward(self, features_NX: Tensor) -> Tensor:
         return _score(features_NX, self.weights_X(), self.hidden())
@@ -210,15 +217,40 @@ class _Net(nn.Module):
 def _with_hidden(
     problem: Problem, weights_X: Tensor, usual_X: Tensor, size: int, generator: np.random.Generator
 ) -> tuple[Tensor, Hidden | None]:
-    """Linear weights and a hidden layer; the weights as they were and None where it answers nobody better."""
+    """Linear weights and hidden layers, the mean of several that were learnt without other users; one that answers
+    these no better is the weights alone."""
     user_Q = problem.user_Q.numpy()
     users = generator.permutation(np.unique(user_Q))
-    is_held_out_Q = np.isin(user_Q, users[: len(users) // _HELD_OUT])
+    found = []
+    for number in range(_LAYERS):
+        is_held_out_Q = np.isin(user_Q, users[number::_HELD_OUT])
+        found.append(_one_hidden(problem, is_held_out_Q, weights_X, usual_X, size, generator))
+    mean_X = torch.stack([linear_X for linear_X, _ in found]).mean(0)
+    layers = [hidden for _, hidden in found if hidden is not None]
+    if not layers:
+        return mean_X, None
+    joined = Hidden(
+        inputs_FH=torch.cat([layer.inputs_FH for layer in layers], dim=1),
+        bias_H=torch.cat([layer.bias_H for layer in layers]),
+        outputs_H=torch.cat([layer.outputs_H for layer in layers]) / len(found),
+    )
+    return mean_X, joined
+
+
+def _one_hidden(
+    problem: Problem,
+    is_held_out_Q: Flags,
+    weights_X: Tensor,
+    usual_X: Tensor,
+    size: int,
+    generator: np.random.Generator,
+) -> tuple[Tensor, Hidden | None]:
+    """Linear weights and a hidden layer; the weights as they were and None where it answers nobody better."""
     others, learnt = problem.some(np.flatnonzero(is_held_out_Q)), np.flatnonzero(~is_held_out_Q)
     if not len(others.question_P):
         return weights_X, None
     of_others = others.finding()
-    net = _Net(weights_X, usual_X, size, generator)
+    net = _Net(weights_X, usual_X, problem.draw_DX.mean(0), size, generator)
     optimizer = torch.optim.AdamW(net.parameters(), lr=_LEARNING_RATE, weight_decay=_DECAY)
     with torch.no_grad():
         best_loss, best, since = float(of_others(net)), None, 0

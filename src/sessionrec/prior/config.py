@@ -33,6 +33,11 @@ class PriorConfig(Config):
     """Of the user's own events with the item: what a session counts of the one after it."""
     own_half_lives_s: tuple[float, ...] = Field(default=(_DAY_S, 7 * _DAY_S, 84 * _DAY_S), strict=False)
     """Of the user's own events with the item, by time."""
+    has_share: bool = True
+    """Whether each event of the user also counts as its share of what was acted on in its session: a basket of twenty
+    speaks less for each of its items, and where users count alike it is asked for less, too."""
+    has_rhythm: bool = True
+    """Whether it counts how often and how regularly the user comes back to the item, and to the service."""
     has_passed: bool = True
     """Whether the user's exposures to the item without action count: fatigue."""
     has_attributes: bool = True
@@ -66,7 +71,8 @@ class PriorConfig(Config):
     """Whether weights of their own order a list that is given, fitted to what was clicked and what was passed over; not
     where the log has no exposures."""
     hidden: int = Field(default=16, ge=0)
-    """Units of the hidden layer, which is left out where it does not measure better; 0 = a linear prior."""
+    """Units of a hidden layer, of which several are learnt and averaged, see `calibrate`; one that does not measure
+    better is left out; 0 = a linear prior."""
     penalty: float = Field(default=1e-3, ge=0)
     """Of the squares of the weights, each as if its feature had a standard deviation of 1."""
 

@@ -3,10 +3,16 @@
     by sessions    sum over the user's events with v before the question: decay^(sessions after the event's)
     by time        sum over the same: 2^{-(t - t_i) / half_life}
 
+    own share      both again, each event counting 1 / (positive events of its session)
+
 A feature is `max(log2 sum, lowest) - lowest`, and 0 without such an event; since of one event the logarithm falls
 evenly with time, the counts by time also tell how long ago it was. Attributes are the same over all items with the same
 value, by sessions. Others may say something of items that are like those of the history (`Other`). Only cells that
 there is something to say of are made, never questions x catalogue.
+
+Of an item that was acted on, `_rhythm` also says how regularly: it is due when the time since the last event nears the
+usual interval. What is alike for all items of a question, such as how long the user has been away, tells the items of
+the history from all others.
 
 Letters: Q questions, V candidates, Y events of all questions' histories, C cells (question, item), F features.
 """
@@ -20,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sessionrec.batch import Examples
-from sessionrec.jagged import IntArray, offsets_from_lengths, row_of_element, take_rows
+from sessionrec.jagged import IntArray, offsets_from_lengths, row_of_element, sum_by_row, take_rows
 from sessionrec.prior.config import PriorConfig
 from sessionrec.prior.items import words
 from sessionrec.schema import POSITIVE
@@ -28,6 +34,23 @@ from sessionrec.schema import POSITIVE
 Floats = npt.NDArray[np.float32]
 _ATTRIBUTE_DECAY, _ATTRIBUTE_LOWEST = 0.9, -4.0
 _OTHER_LOWEST = -14.0
+_SHARE_LOWER = -4.0
+"""log2 of the share that an event counts at least, on top of `own_lowest`."""
+_RHYTHM = (
+    "own last session",
+    "own last day",
+    "own interval",
+    "own due",
+    "own often",
+    "own sessions",
+    "own away",
+    "own session size",
+    "own items",
+)
+_DAY_MS, _MINUTE_S = 86_400_000, 60.0
+_SOON_D, _SHORTEST_D, _STAY_D = 0.05, 0.5, 1.0
+"""Days: the least since an event that is told from none, the least usual interval, and the least time that a user has
+been there, which stands for the interval of what was acted on in one session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +133,13 @@ class OwnFeatures:
             *(f"{decay:g} a session" for decay in config.session_decays),
             *(words(half_life) for half_life in config.own_half_lives_s),
         )
-        kinds = ("own acted", "own passed") if self.has_passed else ("own acted",)
-        self.names: tuple[str, ...] = tuple(f"{kind} {fade}" for kind in kinds for fade in fades)
+        kinds = (
+            "own acted",
+            *(("own passed",) if self.has_passed else ()),
+            *(("own share",) if config.has_share else ()),
+        )
+        rhythm = _RHYTHM if config.has_rhythm else ()
+        self.names: tuple[str, ...] = (*(f"{kind} {fade}" for kind in kinds for fade in fades), *rhythm)
 
     @property
     def num_candidates(self) -> int:
@@ -145,6 +173,24 @@ class OwnFeatures:
         kinds = (is_acted_Y, ~is_acted_Y) if self.has_passed else (is_acted_Y,)
         weights = [np.where(is_kind_Y, fade_Y, 0.0) for is_kind_Y in kinds for fade_Y in fades]
         items = _cells(question_Y, column_Y, weights, self.num_candidates, config.own_lowest)
+        if config.has_share or config.has_rhythm:
+            past = _Past(
+                size_S=sum_by_row((inputs.action_E.cpu().numpy() & POSITIVE) != 0, session_offsets),
+                start_ms_S=inputs.session_time_ms_S.cpu().numpy(),
+                first_Q=first_Q,
+                before_Q=before_Q,
+                time_ms_Q=time_ms_Q,
+            )
+            acted = np.flatnonzero(is_acted_Y)
+            place_Y = np.searchsorted(items.key_C, question_Y[acted] * self.num_candidates + column_Y[acted])
+            session_Y, columns = session_X[own_Y[acted]], [items.values_CF]
+            if config.has_share:
+                weights = [fade_Y[acted] / past.size_S[session_Y] for fade_Y in fades]
+                columns.append(_levels(place_Y, weights, len(items.key_C), config.own_lowest + _SHARE_LOWER))
+            if config.has_rhythm:
+                question_C = items.key_C // self.num_candidates
+                columns.append(past.rhythm(place_Y, session_Y, ago_Y[acted], since_s_Y[acted], question_C))
+            items = Cells(key_C=items.key_C, values_CF=np.concatenate(columns, axis=1), num_columns=self.num_candidates)
         attributes = []
         fade_Y = np.where(is_acted_Y, _ATTRIBUTE_DECAY**ago_Y, 0.0)
         for place in range(len(self.attributes)):
@@ -168,7 +214,88 @@ def _cells(
     row_Y: IntArray, column_Y: IntArray, weights: list[npt.NDArray[np.float64]], num_columns: int, lowest: float
 ) -> Cells:
     key_C, place_Y = np.unique(row_Y * num_columns + column_Y, return_inverse=True)
-    sums_CF = np.stack([np.bincount(place_Y, weights=weight_Y, minlength=len(key_C)) for weight_Y in weights], axis=1)
+    return Cells(key_C=key_C, values_CF=_levels(place_Y, weights, len(key_C), lowest), num_columns=num_columns)
+
+
+def _levels(place_Y: IntArray, weights: list[npt.NDArray[np.float64]], num_cells: int, lowest: float) -> Floats:
+    """[C, F] log2 of the sums of some weights in each cell, above the lowest."""
+    sums_CF = np.stack([np.bincount(place_Y, weights=weight_Y, minlength=num_cells) for weight_Y in weights], axis=1)
     with np.errstate(divide="ignore"):
         values_CF = np.maximum(np.log2(sums_CF), lowest) - lowest
-    return Cells(key_C=key_C, values_CF=values_CF.astype(np.float32), num_columns=num_columns)
+    return values_CF.astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Past:
+    """Sessions of a batch, S of them, and the questions after them."""
+
+    size_S: IntArray
+    """[S] positive events."""
+    start_ms_S: IntArray
+    """[S] when each began."""
+    first_Q: IntArray
+    """[Q] the user's first session."""
+    before_Q: IntArray
+    """[Q] sessions before the question."""
+    time_ms_Q: IntArray
+    """[Q] when it is asked."""
+
+    def rhythm(
+        self,
+        place_Y: IntArray,
+        session_Y: IntArray,
+        ago_Y: IntArray,
+        since_s_Y: npt.NDArray[np.float64],
+        row_C: IntArray,
+    ) -> Floats:
+        """[C, R] of each cell, as in `_RHYTHM`; 0 where nothing was acted on.
+
+        Args:
+            place_Y: [Y] the cell of each event that was acted on.
+            session_Y: [Y] its session.
+            ago_Y: [Y] sessions after it.
+            since_s_Y: [Y] seconds after it.
+            row_C: [C] the cell's question.
+        """
+        size_c, size_q = len(row_C), len(self.before_Q)
+        day_Y = np.maximum(since_s_Y, 0) * 1000 / _DAY_MS
+        ago_C, last_C, oldest_C = np.full(size_c, np.inf), np.full(size_c, np.inf), np.zeros(size_c)
+        np.minimum.at(ago_C, place_Y, ago_Y)
+        np.minimum.at(last_C, place_Y, day_Y)
+        np.maximum.at(oldest_C, place_Y, day_Y)
+        times_C = np.bincount(np.unique(place_Y * len(self.size_S) + session_Y) // len(self.size_S), minlength=size_c)
+        is_own_C, is_again_C = times_C > 0, times_C > 1
+        items_Q = np.bincount(row_C[is_own_C], minlength=size_q)
+        through = np.append(0, np.cumsum(self.size_S))
+        size_Q = (through[self.first_Q + self.before_Q] - through[self.first_Q]) / np.maximum(self.before_Q, 1)
+        # A question that knows nothing has no cell.
+        newest_Q = np.maximum(self.first_Q + self.before_Q - 1, 0)
+        there_Q, away_Q = self._since(self.first_Q), self._since(newest_Q)
+        interval_C = np.zeros(size_c)
+        interval_C[is_again_C] = ((oldest_C - last_C)[is_again_C]) / (times_C[is_again_C] - 1)
+        usual_C = np.where(
+            is_again_C, np.maximum(interval_C, _SHORTEST_D), np.maximum(there_Q[row_C] / _DAY_MS, _STAY_D)
+        )
+        last_C[~is_own_C], ago_C[~is_own_C] = 0, 0
+        columns = [
+            np.log2(1 + ago_C),
+            np.log2(1 + last_C),
+            np.log2(1 + interval_C),
+            np.log2(np.maximum(last_C, _SOON_D) / usual_C),
+            np.log2(np.maximum(times_C, 1) / np.maximum(self.before_Q, 1)[row_C]),
+            np.log2(np.maximum(self.before_Q, 1))[row_C],
+            np.log2(1 + away_Q / (1000 * _MINUTE_S))[row_C],
+            np.log2(1 + size_Q)[row_C],
+            np.log2(1 + items_Q)[row_C],
+        ]
+        found_CR: Floats = np.where(is_own_C[:, None], np.stack(columns, axis=1), 0).astype(np.float32)
+        return found_CR
+
+    def _since(self, session_Q: IntArray) -> IntArray:
+        """[Q] ms from the beginning of a session to the question."""
+        if not len(self.start_ms_S):
+            return np.zeros(len(session_Q), np.int64)
+        since_Q: IntArray = np.maximum(
+            self.time_ms_Q - self.start_ms_S[np.minimum(session_Q, len(self.start_ms_S) - 1)], 0
+        )
+        return since_Q
