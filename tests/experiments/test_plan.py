@@ -126,6 +126,8 @@ def test_data_questions_and_floors_make_other_keys() -> None:
         key_of(config, DATA, "filtered"),
         key_of(config, DATA, "kept", "popularity"),
         key_of(config, DATA, "kept", "repeat"),
+        key_of(config, DATA, "kept", known="stream"),
+        key_of(config, DATA, "kept", "repeat", known="stream"),
     ]
     assert len(set(keys)) == len(keys)
 

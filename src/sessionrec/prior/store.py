@@ -31,6 +31,9 @@ from sessionrec.prior.prior import Hidden, Prior
 
 Arrays = dict[str, npt.NDArray[Any]]
 
+_FORMAT = 2
+"""Raised when features or their order change: weights are of no use for others."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimilarItems:
@@ -71,6 +74,7 @@ class _Weights(Config):
 class _Values(Config):
     """What the manifest says."""
 
+    format: int
     config: PriorConfig
     span_s: float
     rate: float
@@ -88,6 +92,7 @@ def values_of(stored: StoredPrior) -> dict[str, Any]:
     """For the manifest."""
     fitted, scheme = stored.fitted, stored.scheme
     return _Values(
+        format=_FORMAT,
         config=scheme.config,
         span_s=scheme.span_s,
         rate=scheme.rate,
@@ -129,6 +134,8 @@ def read(values: Mapping[str, Any], path: Path, num_candidates: int) -> StoredPr
         ArtifactError: The file is not there, or does not fit the manifest.
         ConfigError: The manifest's values are not such.
     """
+    if values.get("format") != _FORMAT:
+        raise ArtifactError(f"{path}: the prior was fitted by another version of sessionrec; fit the model again")
     kept = parse(_Values, dict(values), str(path))
     scheme = ItemScheme(config=kept.config, span_s=kept.span_s, rate=kept.rate, has_shown=kept.has_shown)
     try:
