@@ -18,7 +18,7 @@ import torch
 from sessionrec.baselines import fit_floors
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader
-from sessionrec.data.view import View, evaluation_view
+from sessionrec.data.view import evaluation_view, whole_view
 from sessionrec.dynamics import ItemEvents
 from sessionrec.evaluate import EvalProtocol, quality_of
 from sessionrec.jagged import IntArray
@@ -39,13 +39,12 @@ def main() -> None:
     torch.set_num_threads(1)
     trained = artifact.load(given.run)
     dataset, protocol = trained.open_dataset(), EvalProtocol(known="stream")
-    view = evaluation_view(trained.view, "test", protocol.targets)
-    whole = evaluation_view(View(events=trained.view.events), "test", protocol.targets)
+    view = evaluation_view(whole_view(trained.view), "test", protocol.targets)
     quality = quality_of(facts_of(dataset, protocol), protocol, "ndcg@10")
-    (recency,) = fit_floors(dataset, whole, quality, is_stream=True, names=["recency popularity"])
+    (recency,) = fit_floors(dataset, view, quality, is_stream=True, names=["recency popularity"])
     systems: dict[str, Ranker] = {
         "model with prior": ranker_for(trained, dataset, "test", is_stream=True),
-        "model alone": model_ranker(trained, dataset, is_stream=True),
+        "model alone": model_ranker(trained, dataset, view=trained.view, is_stream=True),
         "recency popularity": recency.ranker,
     }
     first_ms_I, end_ms = first_shown(dataset)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from sessionrec.data.loader import Loader
-from sessionrec.data.view import evaluation_view
+from sessionrec.data.view import evaluation_view, whole_view
 from sessionrec.errors import ConfigError
 from sessionrec.evaluate import EvalProtocol, evaluate
 from sessionrec.pipeline.prior import fit_prior, model_ranker, prior_ranker
@@ -31,6 +31,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "without click rate": {"without": ("click rate",)},
     "without age": {"without": ("age",)},
     "without own": {"without": ("own",)},
+    "without own share": {"has_share": False},
+    "without own rhythm": {"has_rhythm": False},
     "without neighbours": {"has_neighbours": False},
     "linear": {"hidden": 0},
     "negatives: uniform": {"recent": 0, "best": 0},
@@ -51,10 +53,10 @@ def main() -> None:
     torch.set_num_threads(1)
     trained = artifact.load(given.run)
     dataset, protocol = trained.open_dataset(), EvalProtocol(known="stream" if given.stream else "parts")
-    model = model_ranker(trained, dataset, is_stream=given.stream)
+    model = model_ranker(trained, dataset, view=trained.view, is_stream=given.stream)
     # Weights are fitted against all items.
-    fits = model_ranker(trained, dataset, is_stream=True)
-    view = evaluation_view(trained.view, "test", protocol.targets)
+    fits = model_ranker(trained, dataset, view=trained.view, is_stream=True)
+    view = evaluation_view(whole_view(trained.view), "test", protocol.targets)
 
     def ask(name: str, system: Ranker, told: str = "") -> None:
         started = time.perf_counter()

@@ -19,11 +19,10 @@ from sessionrec.data.view import evaluation_view
 from sessionrec.index import Index
 from sessionrec.index.exact import ExactConfig
 from sessionrec.index.hnsw import HnswConfig
-from sessionrec.pipeline.prior import prior_ranker
+from sessionrec.pipeline.prior import model_ranker, prior_ranker
 from sessionrec.pipeline.training import questions
 from sessionrec.recommend import artifact
 from sessionrec.recommend.beside import live_ranker
-from sessionrec.recommend.ranker import ModelRanker
 from sessionrec.recommend.retrieval import Reach, Retriever, dense_vectors, quality
 from sessionrec.scoring import top_k
 
@@ -39,12 +38,12 @@ def main() -> None:
     torch.set_num_threads(1)
     trained = artifact.load(given.run)
     dataset = trained.open_dataset()
-    model = ModelRanker(trained.recommender, trained.num_candidates)
+    model = model_ranker(trained, dataset, view=trained.shown, is_stream=True)
     assert trained.prior is not None, "the run has no prior; fit it with the preset `sessionrec`"
     # Recall as test questions are asked, each at its own time; cost as users of today are, all of them now.
-    past = prior_ranker(dataset, trained.prior.fitted, trained.prior.scheme, model=model)
+    past = prior_ranker(dataset, trained.prior.fitted, trained.prior.scheme, is_stream=True, model=model)
     ranker = live_ranker(trained, model)
-    view = evaluation_view(trained.view, "test", "session")
+    view = evaluation_view(trained.asked_view, "test", "session")
     examples = next(iter(Loader(dataset, view, questions(given.users), seed=0)))
     num = examples.targets.num_questions
     now = replace(examples.targets, time_ms_Q=torch.full((num,), int(examples.targets.time_ms_Q.max())))

@@ -7,11 +7,12 @@ answers `Examples` can serve.
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 
 from sessionrec.batch import Examples
 from sessionrec.data.loader import collate
 from sessionrec.data.view import View, Window, newest, one_event_a_session
-from sessionrec.jagged import IntArray, offsets_from_lengths
+from sessionrec.jagged import IntArray, offsets_from_lengths, take_rows
 from sessionrec.sessions.histories import Histories
 from sessionrec.sessions.truncation import truncate
 
@@ -32,11 +33,39 @@ def visible(view: View, histories: Histories) -> Histories:
     return histories if view.max_positions is None else newest(histories, view.max_positions)
 
 
+def narrowed(view: View, examples: Examples) -> Examples:
+    """The questions of whole histories as a model is shown them, each with a history of its own, without answers.
+
+    Args:
+        view: The model's; its part does not count.
+        examples: Of `view.whole_view`, on the host.
+    """
+    inputs, targets = examples
+    user_Q, before_Q = targets.user_Q.numpy(), targets.num_before_Q.numpy()
+    user_offsets = offsets_from_lengths(before_Q)
+    first_Q = inputs.user_offsets.numpy()[user_Q]
+    sessions = np.repeat(first_Q - user_offsets[:-1], before_Q) + np.arange(user_offsets[-1])
+    events, session_offsets = take_rows(inputs.session_offsets.numpy(), sessions)
+    histories = Histories(
+        user_U=pl.Series(np.arange(len(user_Q))),
+        user_offsets=user_offsets,
+        session_time_ms_S=inputs.session_time_ms_S.numpy()[sessions],
+        part_S=np.zeros(len(sessions), np.uint8),
+        session_offsets=session_offsets,
+        item_E=inputs.item_E.numpy()[events].astype(np.int32),
+        action_E=inputs.action_E.numpy()[events].astype(np.uint16),
+        time_ms_E=inputs.time_ms_E.numpy()[events],
+        weight_E=None,
+        features={name: values.numpy()[events].astype(np.int32) for name, values in inputs.features.items()},
+    )
+    return ask(visible(view, histories), inputs.user_index_B.numpy()[user_Q], targets.time_ms_Q.numpy())
+
+
 def ask(inputs: Histories, user_index_U: IntArray, time_ms_U: IntArray) -> Examples:
     """One question a user, after everything there is.
 
     Args:
-        inputs: What `visible` left; every user has a session.
+        inputs: What `visible` left; every user has a session, unless the model can begin from nothing.
         user_index_U: [U] place of each user in the data set, -1 for a user that is not in it.
         time_ms_U: [U] UTC epoch of each request.
     """

@@ -55,6 +55,12 @@ class View(Config):
     picks some, and the model hides them. Held out it changes nothing. `fit` sets it where the backbone sees both
     ways."""
 
+    @property
+    def shows_all(self) -> bool:
+        """Whether a held-out history is shown as `whole_view` has it: by sessions, nothing cut off."""
+        is_cut = self.truncation != Truncation() or self.max_positions is not None
+        return self.unit == "session" and not is_cut
+
     @model_validator(mode="after")
     def _is_held_out(self) -> Self:
         if self.partial_session and self.part == "train":
@@ -74,6 +80,12 @@ def evaluation_view(view: View, part: Literal["validation", "test"], targets: Ev
         targets: `EvalProtocol.targets`. For `last_item` the evaluator takes the last positive of the whole session.
     """
     return view.model_copy(update={"part": part, "partial_session": targets == "last_item_partial"})
+
+
+def whole_view(view: View) -> View:
+    """The same questions after whole histories, session by session and without caps: what looks at a user's own events,
+    a prior or a floor, is shown; a model is shown less of it (`request.narrowed`)."""
+    return View(part=view.part, events=view.events, ask_first=view.ask_first, partial_session=view.partial_session)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

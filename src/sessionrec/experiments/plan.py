@@ -18,7 +18,7 @@ from typing import Any
 from sessionrec.baselines import ALL
 from sessionrec.config import nearest
 from sessionrec.data.dataset import Dataset
-from sessionrec.data.view import View
+from sessionrec.data.view import whole_view
 from sessionrec.errors import ConfigError
 from sessionrec.evaluate import EvalProtocol
 from sessionrec.experiments import code
@@ -227,11 +227,6 @@ def asked(experiment: Experiment, dataset: str, row: Row, slug: str, seed: int |
     return _hash([_floor(config, floor) if floor else _decisive(config), origin, experiment.config.seen, *known])
 
 
-def floor_view(config: FitConfig) -> View:
-    """What floors are shown: the same events, as whole sessions, since they know no positions, and without caps."""
-    return View(events=config.view.events, ask_first=config.view.ask_first)
-
-
 def _decisive(config: FitConfig) -> dict[str, Any]:
     decisive = {name: value for name, value in config.model_dump(mode="json").items() if name not in BESIDE}
     if decisive["prior"] is None:
@@ -244,7 +239,7 @@ def _decisive(config: FitConfig) -> dict[str, Any]:
 
 
 def _floor(config: FitConfig, name: str) -> dict[str, Any]:
-    view = floor_view(config).model_dump(mode="json")
+    view = whole_view(config.view).model_dump(mode="json")
     return {"floor": name, "metric": FLOOR_METRIC, "view": view, "code": code.of_floors()}
 
 

@@ -29,13 +29,13 @@ import torch
 from sessionrec.baselines import ALL, FloorName, fit_floors
 from sessionrec.config import parse
 from sessionrec.data.dataset import Dataset
-from sessionrec.data.view import evaluation_view
+from sessionrec.data.view import evaluation_view, whole_view
 from sessionrec.errors import ArtifactError, SessionRecError
 from sessionrec.evaluate import quality_of
 from sessionrec.experiments import code, jobfile, measure
 from sessionrec.experiments.jobfile import Order
 from sessionrec.experiments.places import Places, locked, write_text
-from sessionrec.experiments.plan import FLOOR_METRIC, floor_view, protocols
+from sessionrec.experiments.plan import FLOOR_METRIC, protocols
 from sessionrec.experiments.result import Result
 from sessionrec.pipeline.prior import ranker_for
 from sessionrec.pipeline.training import FitConfig, facts_of, fit, machine
@@ -95,7 +95,7 @@ def _model(order: Order, dataset: Dataset, config: FitConfig, version: str) -> b
     model = artifact.load(run)
     asked = protocols(order.seen, order.known)
     ranker = ranker_for(model, dataset, "test", is_stream=asked[0].is_stream)
-    answers = measure.ask(ranker, dataset, model.view, asked)
+    answers = measure.ask(ranker, dataset, model.asked_view, asked)
     Result(
         key=order.key,
         code=version,
@@ -134,7 +134,7 @@ def _floors(order: Order, dataset: Dataset, config: FitConfig, version: str) -> 
     Raises:
         SessionRecError: Some could not be made; the others were.
     """
-    places, asked, view = Places(Path(order.out)), protocols(order.seen, order.known), floor_view(config)
+    places, asked, view = Places(Path(order.out)), protocols(order.seen, order.known), whole_view(config.view)
     quality = quality_of(facts_of(dataset, asked[0]), asked[0], FLOOR_METRIC)
     shown = evaluation_view(view, "test", asked[0].targets)
     failed, chosen = [], dict[FloorName, dict[str, float]]()

@@ -16,7 +16,7 @@ from sessionrec.baselines import STANDARD, FloorName, fit_floors
 from sessionrec.config import Config
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader
-from sessionrec.data.view import View, evaluation_view
+from sessionrec.data.view import View, evaluation_view, whole_view
 from sessionrec.errors import ConfigError
 from sessionrec.evaluate import EvalProtocol, EvalReport, quality_of
 from sessionrec.evaluate import evaluate as ask_all
@@ -117,7 +117,7 @@ def evaluate(
     dataset = model.open_dataset(dataset)
     is_stream = config.protocol.is_stream
     ranker = ranker_for(model, dataset, config.part, is_stream=is_stream)
-    asked = Asked(dataset, evaluation_view(model.view, config.part, config.protocol.targets), config)
+    asked = Asked(dataset, evaluation_view(model.asked_view, config.part, config.protocol.targets), config)
     about = {"data": dataset.digest, "part": config.part}
     seconds: dict[str, float] = {}
     run_about = about | {"model": model.fingerprint, "seed": model.body["seed"]}
@@ -127,13 +127,12 @@ def evaluate(
         raise ConfigError(f"floor_metric: {error}") from None
     reports = [asked.report(system_name(model), ranker, run_about, seconds, progress)]
     if model.prior is not None:
-        alone = model_ranker(model, dataset, is_stream=is_stream)
+        alone = model_ranker(model, dataset, view=model.shown, is_stream=is_stream)
         reports.append(asked.report(model_name(model), alone, run_about, seconds, progress))
     choices: dict[str, dict[str, float]] = {}
     if config.floors:
-        # Floors see what the model is shown and are asked the same; whole sessions, since they know no positions.
-        seen = View(events=model.view.events, ask_first=model.view.ask_first)
-        whole = Asked(dataset, evaluation_view(seen, config.part, config.protocol.targets), config)
+        # Floors are asked the same, after whole histories: they know no positions.
+        whole = Asked(dataset, evaluation_view(whole_view(model.view), config.part, config.protocol.targets), config)
         floors = fit_floors(
             dataset,
             whole.view,

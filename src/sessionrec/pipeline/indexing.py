@@ -65,11 +65,11 @@ def index(run: Path | str, dataset: Dataset | None = None, config: IndexingConfi
     folder = RunFolder(Path(run))
     model = artifact.load(folder.path)
     dataset = model.open_dataset(dataset)
-    ranker = ModelRanker(model.recommender, model.num_candidates, num_trained=model.num_trained)
+    ranker = ModelRanker(model.recommender, model.num_candidates, num_trained=model.num_trained, view=model.shown)
     beside = None if model.prior is None else live_ranker(model, ranker)
     vectors_VD = dense_vectors(ranker, beside)
     rows = np.arange(1, model.num_candidates + 1)
-    loader = Loader(dataset, evaluation_view(model.view, "test", "session"), questions(), seed=0)
+    loader = Loader(dataset, evaluation_view(model.asked_view, "test", "session"), questions(), seed=0)
     queries: list[np.ndarray[tuple[int, int], np.dtype[np.float32]]] = []
     asked: list[Examples] = []
     for examples in loader:

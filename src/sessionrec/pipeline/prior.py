@@ -8,7 +8,7 @@ import numpy as np
 
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader, Loading
-from sessionrec.data.view import View, evaluation_view
+from sessionrec.data.view import View, evaluation_view, whole_view
 from sessionrec.dynamics import Before, ItemEvents, ItemState, Kind
 from sessionrec.prior import (
     Fitted,
@@ -56,9 +56,9 @@ def fit_prior(
 
     Args:
         dataset: The model was trained on.
-        view: What the model, and so the prior, is shown of a history.
+        view: What the model is shown of a history; the prior looks at whole ones.
         config: Of the prior.
-        model: Trained, scoring all items; None = the prior alone.
+        model: Trained, scoring all items after whole histories (`ModelRanker.view`); None = the prior alone.
         seed: Of the candidates that are drawn.
 
     Returns:
@@ -68,7 +68,7 @@ def fit_prior(
     items = ItemFeatures(known_before(dataset, "test", dataset.num_items), config)
     # Small: the features of a batch are made several times over before they are joined.
     loading = Loading(shuffle=False, batch_users=64, batch_events=262_144, prefetch=0)
-    questions = Loader(dataset, evaluation_view(view, "validation", "session"), loading, seed=0)
+    questions = Loader(dataset, evaluation_view(whole_view(view), "validation", "session"), loading, seed=0)
     times_ms = np.sort(np.concatenate([examples.targets.time_ms_Q.numpy() for examples in questions]))
     fitted = calibrate(
         questions,
@@ -103,7 +103,7 @@ def prior_ranker(
         part: The part that will be asked; answers to validation are flattered, as the weights were fitted there.
         is_stream: Whether all events strictly before a question are known, of any part, and all items are candidates;
             by default those with a training event are. Neighbours are those before the part either way.
-        model: The model, of the same candidates.
+        model: The model, of the same candidates, after whole histories.
     """
     size_v = dataset.num_items if is_stream else dataset.num_candidates
     items = ItemFeatures(known_before(dataset, None if is_stream else part, size_v), scheme=scheme)
@@ -115,7 +115,8 @@ def prior_ranker(
 def ranker_for(
     trained: TrainedModel, dataset: Dataset, part: Literal["validation", "test"], *, is_stream: bool = False
 ) -> Ranker:
-    """What answers for a trained model where it is judged: with its prior, if any, knowing what is before a part.
+    """What answers for a trained model where it is judged: with its prior, if any, knowing what is before a part. To be
+    asked after the histories of its `asked_view`.
 
     Args:
         trained: See `recommend.artifact`.
@@ -123,17 +124,26 @@ def ranker_for(
         part: Whose questions.
         is_stream: See `prior_ranker`.
     """
-    model = model_ranker(trained, dataset, is_stream=is_stream)
+    model = model_ranker(trained, dataset, view=trained.shown, is_stream=is_stream)
     if trained.prior is None:
         return model
     fitted, scheme = trained.prior.fitted, trained.prior.scheme
     return prior_ranker(dataset, fitted, scheme, part=part, is_stream=is_stream, model=model)
 
 
-def model_ranker(trained: TrainedModel, dataset: Dataset, *, is_stream: bool = False) -> ModelRanker:
-    """The model alone; for the arguments see `ranker_for`."""
+def model_ranker(
+    trained: TrainedModel, dataset: Dataset, *, view: View | None = None, is_stream: bool = False
+) -> ModelRanker:
+    """The model alone.
+
+    Args:
+        trained: See `recommend.artifact`.
+        dataset: It was trained on.
+        view: See `ModelRanker`.
+        is_stream: See `prior_ranker`.
+    """
     size_v = dataset.num_items if is_stream else dataset.num_candidates
-    return ModelRanker(trained.recommender, size_v, num_trained=dataset.num_candidates)
+    return ModelRanker(trained.recommender, size_v, num_trained=dataset.num_candidates, view=view)
 
 
 def make_prior(dataset: Dataset, view: View, config: PriorConfig, *, model: Ranker, seed: int) -> StoredPrior:

@@ -162,7 +162,8 @@ def fit(
     prior = None
     if config.prior is not None:
         started = time.perf_counter()
-        ranker = ModelRanker(trainer.model, dataset.num_items, num_trained=dataset.num_candidates)
+        sizes = dataset.num_items, dataset.num_candidates
+        ranker = ModelRanker(trainer.model, sizes[0], num_trained=sizes[1], view=config.view)
         prior = make_prior(dataset, config.view, config.prior, model=ranker, seed=config.seed)
         more["prior_seconds"] = round(time.perf_counter() - started, 2)
     save(run.model, trainer.model, dataset, config=config.model_dump(mode="json"), more=more, prior=prior)

@@ -26,7 +26,7 @@ from sessionrec.artifacts import ArtifactWriter, Manifest, read_manifest
 from sessionrec.config import Config, parse
 from sessionrec.data import ledger
 from sessionrec.data.dataset import Dataset
-from sessionrec.data.view import View
+from sessionrec.data.view import View, whole_view
 from sessionrec.errors import ArtifactError
 from sessionrec.jagged import IntArray
 from sessionrec.model.config import Catalogue, ModelConfig
@@ -88,6 +88,16 @@ class TrainedModel:
     def num_trained(self) -> int:
         """Items with a training event, the first ones."""
         return int(self.dataset["num_candidates"])
+
+    @property
+    def asked_view(self) -> View:
+        """What its answers look at: with a prior whole histories, of which the model is shown what `shown` says."""
+        return self.view if self.prior is None else whole_view(self.view)
+
+    @property
+    def shown(self) -> View | None:
+        """What the model is shown of the histories of `asked_view`; None = these as they are."""
+        return None if self.prior is None else self.view
 
     @cached_property
     def train_positives_V(self) -> IntArray:

@@ -49,7 +49,9 @@ class SessionRec:
     def __init__(self, model: TrainedModel, index: Index | None = None) -> None:
         self.model = model
         self._coder = HistoryCoder(model)
-        self._ranker = ModelRanker(model.recommender, model.num_candidates, num_trained=model.num_trained)
+        self._ranker = ModelRanker(
+            model.recommender, model.num_candidates, num_trained=model.num_trained, view=model.shown
+        )
         self._beside = None if model.prior is None else live_ranker(model, self._ranker)
         self._vectors_VD: Vectors = dense_vectors(self._ranker, self._beside)
         rows = np.arange(1, model.num_candidates + 1)
@@ -240,7 +242,7 @@ class SessionRec:
 
     def _questions(self, intake: Intake) -> tuple[IntArray, Examples | None]:
         """[Q] places of the users that can be encoded, and their questions; None where nobody can."""
-        inputs = visible(self.model.view, intake.histories)
+        inputs = visible(self.model.asked_view, intake.histories)
         has_U = np.diff(inputs.user_offsets) > 0
         inputs, places = inputs.keep_users(has_U), intake.place_U[has_U]
         if not len(places):

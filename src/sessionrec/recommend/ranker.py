@@ -10,6 +10,8 @@ from torch import Tensor
 
 from sessionrec.batch import Examples
 from sessionrec.data.loader import by_length
+from sessionrec.data.request import narrowed
+from sessionrec.data.view import View
 from sessionrec.model.recommender import Recommender
 from sessionrec.scoring import DotScorer
 
@@ -24,10 +26,15 @@ class ModelRanker:
         model: In whatever state; left in the mode it was in.
         num_candidates: V, the items 1 to V.
         num_trained: Those that training has seen, the first ones, where others are asked for too.
+        view: Where questions come with whole histories, what the model is shown of them; by default they come as it is
+            shown them.
     """
 
-    def __init__(self, model: Recommender, num_candidates: int, *, num_trained: int | None = None) -> None:
+    def __init__(
+        self, model: Recommender, num_candidates: int, *, num_trained: int | None = None, view: View | None = None
+    ) -> None:
         self._model = model
+        self._view = None if view is None or view.shows_all else view
         self._device = model.items.weight.device
         with _evaluating(model):
             self.items_VD: Tensor = model.item_vectors(num_trained)[1 : num_candidates + 1]
@@ -38,6 +45,8 @@ class ModelRanker:
 
     def queries(self, examples: Examples) -> Tensor:
         """[Q, D] the query of each question."""
+        if self._view is not None:
+            examples = narrowed(self._view, examples)
         query_QD = self.items_VD.new_empty(examples.targets.num_questions, self.items_VD.shape[1])
         with _evaluating(self._model):
             for piece, places in by_length(examples, _USERS):
