@@ -56,7 +56,7 @@ def main() -> None:
             "with a training event": ~is_cold_T,
             "without": is_cold_T,
             "first shown in the last day": first_ms_I[item_T - 1] > end_ms - DAY_MS,
-            "without, in its first hour": is_cold_T & (since_ms_T <= HOUR_MS),
+            "without, in its first hour": is_cold_T & (since_ms_T > 0) & (since_ms_T <= HOUR_MS),
             "without, not shown before": is_cold_T & (since_ms_T <= 0),
         }
         for group, is_in_T in groups.items():
@@ -68,7 +68,10 @@ def main() -> None:
 def first_shown(dataset: Dataset) -> tuple[IntArray, int]:
     """[I] when each item was first shown, and when the log ends."""
     shown = ItemEvents.collect(dataset, before=None, kind="shown", num_candidates=dataset.num_items)
-    return shown.time_ms_N[shown.offsets[:-1]], int(shown.time_ms_N.max())
+    first_ms_I = np.full(dataset.num_items, np.iinfo(np.int64).max)
+    has_I = shown.count_V > 0
+    first_ms_I[has_I] = shown.time_ms_N[shown.offsets[:-1][has_I]]
+    return first_ms_I, int(shown.time_ms_N.max())
 
 
 def answers(system: Ranker, loader: Loader) -> tuple[IntArray, IntArray, IntArray]:

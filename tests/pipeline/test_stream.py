@@ -22,8 +22,9 @@ from sessionrec.evaluate import EvalProtocol, quality_of
 from sessionrec.evaluate import evaluate as ask_all
 from sessionrec.jagged import IntArray
 from sessionrec.pipeline import EvaluationConfig, fit, load_fit_config
-from sessionrec.pipeline.prior import model_ranker, ranker_for
+from sessionrec.pipeline.prior import fit_prior, model_ranker, ranker_for
 from sessionrec.pipeline.training import facts_of, questions
+from sessionrec.prior import PriorConfig
 from sessionrec.recommend import SessionRec, artifact
 from sessionrec.recommend.artifact import TrainedModel
 from sessionrec.scoring import Ranker, list_scores
@@ -31,7 +32,14 @@ from tests.newsstand import write_newsstand
 from tests.shop import SMALL
 
 STREAM = EvalProtocol(known="stream", ks=(2, 10))
-FLOORS: tuple[FloorName, ...] = ("popularity", "recency popularity", "repeat", "item-kNN", "V-SKNN x recency")
+FLOORS: tuple[FloorName, ...] = (
+    "popularity",
+    "recency popularity",
+    "repeat",
+    "item-kNN",
+    "session-kNN",
+    "V-SKNN x recency",
+)
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +146,30 @@ def test_a_question_knows_the_stream_before_it_and_nothing_later(
     assert not until.all()
     for name, scores in wanted.items():
         assert torch.equal(found[name][until], scores[until]), name
+    # Who knows no time knows the parts before alone.
+    for name, scores in wanted.items():
+        is_same = torch.equal(found[name][~until], scores[~until])
+        assert is_same == (name in ("popularity", "repeat")), name
     for name in ("recency popularity", "prior"):
         assert not torch.equal(found[name][~until], wanted[name][~until]), name
+
+
+def test_what_is_asked_later_has_no_say_in_weights_and_parameters(
+    dataset: Dataset, trained: TrainedModel, batches: list[Examples], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    border = min(int(examples.targets.time_ms_Q.min()) for examples in batches)
+    by_ndcg = quality_of(facts_of(dataset, STREAM), STREAM, "ndcg@10")
+    model = model_ranker(trained, dataset, view=trained.view, is_stream=True)
+
+    def chosen() -> Any:
+        floors = fit_floors(dataset, View(part="test"), by_ndcg, is_stream=True, names=FLOORS)
+        config = PriorConfig(has_neighbours=True, hidden=4)
+        fitted, scheme = fit_prior(dataset, trained.view, config, model=model)
+        return [(floor.choice, floor.quality) for floor in floors], fitted.prior.weights, fitted.order, scheme
+
+    wanted = chosen()
+    monkeypatch.setattr(Dataset, "read", changed_from(border))
+    assert chosen() == wanted
 
 
 def test_the_command_asks_so_and_keeps_it_apart(run: Path) -> None:

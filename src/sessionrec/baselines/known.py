@@ -6,11 +6,13 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
+import numpy as np
+
 from sessionrec.baselines.recency import RecencyPopularity
 from sessionrec.baselines.session_knn import Postings
 from sessionrec.baselines.sessions import KnownSessions
 from sessionrec.data.dataset import Dataset
-from sessionrec.dynamics.events import ItemEvents
+from sessionrec.dynamics.events import Before, ItemEvents, events_before
 from sessionrec.jagged import IntArray
 
 T = TypeVar("T")
@@ -51,17 +53,23 @@ class Known:
         """[V] positive events before the part, whatever their time. So those of the part itself never count."""
         if not self._is_stream:
             return self.events.count_V
-        return ItemEvents.collect(self._dataset, before=self._before, num_candidates=self._num_candidates).count_V
+        counts = np.zeros(self._num_candidates + 1, np.int64)
+        for item_N, _ in events_before(self._dataset, self._before, "acted", self._num_candidates):
+            counts += np.bincount(item_N, minlength=len(counts))
+        return counts[1:]
 
     @cached_property
     def sessions(self) -> KnownSessions:
-        """Items of each session before the part, whatever their time: one pass over the data set."""
-        return KnownSessions.collect(self._dataset, before=self._before, num_candidates=self._num_candidates)
+        """Items of each session before the part, for who counts them whatever their time: a pass over the data set."""
+        return self._collect(self._before)
 
     @cached_property
     def postings(self) -> Postings:
-        """Sessions of each item."""
-        return Postings(self.sessions)
+        """Sessions of each item, of which a question uses those that ended before it."""
+        return Postings(self._collect(None) if self._is_stream else self.sessions)
+
+    def _collect(self, before: Before) -> KnownSessions:
+        return KnownSessions.collect(self._dataset, before=before, num_candidates=self._num_candidates)
 
     def recency(self, half_life_s: float) -> RecencyPopularity:
         """Faded popularity, the same object as long as the half-life stays."""

@@ -26,6 +26,11 @@ class ItemFacts:
         return 1 + (self.num_candidates if self.num_trained is None else self.num_trained)
 
     def __post_init__(self) -> None:
+        if self.num_trained is not None and not 0 <= self.num_trained <= len(self.train_positives_I):
+            raise ValueError(
+                f"`num_trained` must be in 0..{len(self.train_positives_I)}, the items there are, "
+                f"got {self.num_trained}"
+            )
         if not 0 <= self.num_candidates <= len(self.train_positives_I):
             raise ValueError(
                 f"`num_candidates` must be in 0..{len(self.train_positives_I)}, the items there are, "

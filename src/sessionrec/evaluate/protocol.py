@@ -31,8 +31,9 @@ class EvalProtocol(Config):
     among them, which is a miss."""
     known: Literal["parts", "stream"] = "parts"
     """What may be known of all users when a question is asked: events of earlier parts, and items with a training event
-    can be answers; or every event before the question, and every item of the log can be. Models are the same; what
-    counts events, a prior or recency, knows more."""
+    can be answers; or, where time counts, every event before the question, and every item of the log can be. Models are
+    the same, and what knows no time still knows earlier parts alone; what counts events by time, a prior or recency,
+    knows more."""
     ks: tuple[int, ...] = (10, 100, 500)
     """Lengths of the list at which metrics are taken."""
     recall: Literal["all", "capped"] = "all"
@@ -82,7 +83,8 @@ class EvalProtocol(Config):
             "candidates": "all items of the log, never a sample; those without a training event too"
             if self.is_stream
             else "all items with a training event, never a sample; a target that is none is a miss",
-            "known of all users": "every event strictly before the question, also of the part that is asked"
+            "known of all users": "where time counts every event strictly before the question, also of the part "
+            "that is asked; else events of earlier parts"
             if self.is_stream
             else "events of earlier parts, where time counts strictly before the question",
             "seen items": "kept as candidates" if self.seen == "kept" else "taken out; a target among them is a miss",

@@ -67,7 +67,8 @@ def estimate(config: FitConfig, dataset: Dataset, *, is_floor: bool = False) -> 
     """Bytes, before anything is known of such jobs."""
     kept, width = dataset.summary.kept, config.model.width
     window = min(kept.events, config.loading.window_events) * _WINDOW_BYTES
-    asked = min(BLOCK_BYTES, 4 * BATCH_USERS * dataset.num_candidates)
+    # With a prior, or a stream, all items are scored.
+    asked = min(BLOCK_BYTES, 4 * BATCH_USERS * dataset.num_items)
     if is_floor:
         return _PROCESS + 2 * asked + 2 * window + kept.positives * 100
     table = 4 * dataset.num_items * width * 4

@@ -6,7 +6,6 @@ Letters: B users, S sessions, E events, Q questions, N items, D width, V catalog
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -156,23 +155,16 @@ class Recommender(nn.Module):
         return states_SD[self._state_of(inputs, user_B, has_B)]
 
     @torch.inference_mode()
-    def item_vectors(self, num_trained: int | None = None) -> Tensor:
-        """[V + 1, D] candidates of the whole catalogue, index 0 the unknown item.
-
-        Args:
-            num_trained: Items that training has seen, the first ones. The id rows of the others are still as they were
-                drawn; the mean of the trained ones stands in for them, so that only their features tell them apart.
-        """
+    def item_vectors(self) -> Tensor:
+        """[V + 1, D] candidates of the whole catalogue, index 0 the unknown item."""
         ids = torch.arange(self.items.num_items + 1, device=self.items.weight.device)
-        usual_D = None if num_trained is None else self.items.weight[1 : num_trained + 1].mean(0)
-        chunks = []
-        for chunk in torch.split(ids, _CHUNK):
-            rows = self.items.rows(chunk)
-            if usual_D is not None and num_trained is not None:
-                is_cold_U = (chunk > num_trained)[:, None]
-                rows = replace(rows, id_UD=torch.where(is_cold_U, usual_D, rows.id_UD))
-            chunks.append(self.vectors(rows))
-        return torch.cat(chunks)
+        return torch.cat([self.vectors(self.items.rows(chunk)) for chunk in torch.split(ids, _CHUNK)])
+
+    @torch.no_grad()
+    def fill_untrained(self, num_trained: int) -> None:
+        """After training, give items that it never saw, all after the first `num_trained`, the mean id row of the rest:
+        their own are still as they were drawn, and only features shall tell such items apart."""
+        self.items.weight[num_trained + 1 :] = self.items.weight[1 : num_trained + 1].mean(0)
 
     def _state_of(self, inputs: SessionBatch, user_Q: Tensor, num_before_Q: Tensor) -> Tensor:
         """[Q] row of the state that a question is asked of."""

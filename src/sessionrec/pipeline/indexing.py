@@ -65,7 +65,7 @@ def index(run: Path | str, dataset: Dataset | None = None, config: IndexingConfi
     folder = RunFolder(Path(run))
     model = artifact.load(folder.path)
     dataset = model.open_dataset(dataset)
-    ranker = ModelRanker(model.recommender, model.num_candidates, num_trained=model.num_trained, view=model.shown)
+    ranker = ModelRanker(model.recommender, model.num_candidates, view=model.shown)
     beside = None if model.prior is None else live_ranker(model, ranker)
     vectors_VD = dense_vectors(ranker, beside)
     rows = np.arange(1, model.num_candidates + 1)

@@ -143,7 +143,7 @@ def model_ranker(
         is_stream: See `prior_ranker`.
     """
     size_v = dataset.num_items if is_stream else dataset.num_candidates
-    return ModelRanker(trained.recommender, size_v, num_trained=dataset.num_candidates, view=view)
+    return ModelRanker(trained.recommender, size_v, view=view)
 
 
 def make_prior(dataset: Dataset, view: View, config: PriorConfig, *, model: Ranker, seed: int) -> StoredPrior:

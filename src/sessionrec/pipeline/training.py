@@ -144,6 +144,7 @@ def fit(
     if trained.is_interrupted:
         return trained
     checkpoint.load_model(run.path / "best", trainer.model)
+    trainer.model.fill_untrained(dataset.num_candidates)
     is_patient = trained.epochs - trained.best_epoch < config.training.patience
     more = {
         "preset": preset,
@@ -162,8 +163,7 @@ def fit(
     prior = None
     if config.prior is not None:
         started = time.perf_counter()
-        sizes = dataset.num_items, dataset.num_candidates
-        ranker = ModelRanker(trainer.model, sizes[0], num_trained=sizes[1], view=config.view)
+        ranker = ModelRanker(trainer.model, dataset.num_items, view=config.view)
         prior = make_prior(dataset, config.view, config.prior, model=ranker, seed=config.seed)
         more["prior_seconds"] = round(time.perf_counter() - started, 2)
     save(run.model, trainer.model, dataset, config=config.model_dump(mode="json"), more=more, prior=prior)

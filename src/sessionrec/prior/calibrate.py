@@ -247,7 +247,7 @@ def _one_hidden(
 ) -> tuple[Tensor, Hidden | None]:
     """Linear weights and a hidden layer; the weights as they were and None where it answers nobody better."""
     others, learnt = problem.some(np.flatnonzero(is_held_out_Q)), np.flatnonzero(~is_held_out_Q)
-    if not len(others.question_P):
+    if not len(others.question_P) or not len(learnt):
         return weights_X, None
     of_others = others.finding()
     net = _Net(weights_X, usual_X, problem.draw_DX.mean(0), size, generator)

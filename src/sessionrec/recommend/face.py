@@ -49,9 +49,7 @@ class SessionRec:
     def __init__(self, model: TrainedModel, index: Index | None = None) -> None:
         self.model = model
         self._coder = HistoryCoder(model)
-        self._ranker = ModelRanker(
-            model.recommender, model.num_candidates, num_trained=model.num_trained, view=model.shown
-        )
+        self._ranker = ModelRanker(model.recommender, model.num_candidates, view=model.shown)
         self._beside = None if model.prior is None else live_ranker(model, self._ranker)
         self._vectors_VD: Vectors = dense_vectors(self._ranker, self._beside)
         rows = np.arange(1, model.num_candidates + 1)

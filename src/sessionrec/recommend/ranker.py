@@ -25,19 +25,16 @@ class ModelRanker:
     Args:
         model: In whatever state; left in the mode it was in.
         num_candidates: V, the items 1 to V.
-        num_trained: Those that training has seen, the first ones, where others are asked for too.
         view: Where questions come with whole histories, what the model is shown of them; by default they come as it is
             shown them.
     """
 
-    def __init__(
-        self, model: Recommender, num_candidates: int, *, num_trained: int | None = None, view: View | None = None
-    ) -> None:
+    def __init__(self, model: Recommender, num_candidates: int, *, view: View | None = None) -> None:
         self._model = model
         self._view = None if view is None or view.shows_all else view
         self._device = model.items.weight.device
         with _evaluating(model):
-            self.items_VD: Tensor = model.item_vectors(num_trained)[1 : num_candidates + 1]
+            self.items_VD: Tensor = model.item_vectors()[1 : num_candidates + 1]
 
     def scorer(self, examples: Examples) -> DotScorer:
         """See `scoring.Ranker`."""
