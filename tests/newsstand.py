@@ -7,16 +7,34 @@ from pathlib import Path
 
 import polars as pl
 
+from sessionrec.config import load
 from sessionrec.data.dataset import Dataset
 from sessionrec.pipeline import DataConfig, prepare
 
 START_S, HOUR_S = 1_709_280_000, 3600
 USERS, VISITS, HOURS = 40, 9, 72
 SECTIONS = ("sport", "town")
+CONFIG = """
+[log]
+kind = "table"
+path = "log.csv"
+positive = "event = 'read'"
+[log.items]
+path = "items.csv"
+features = [{ name = "section" }]
+[session]
+kind = "gap"
+gap_s = 1800.0
+[split]
+kind = "global_time"
+validation_share = 0.2
+test_share = 0.2
+"""
 
 
-def write_newsstand(folder: Path) -> Dataset:
-    """Each visit shows the newest six articles; the newest of the reader's section, and the one before, are read."""
+def write_newsstand(folder: Path) -> Path:
+    """The raw log and its config; returns the config. Each visit shows the newest six articles; the newest of the
+    reader's section, and the one before, are read."""
     rows = []
     for visit in range(VISITS):
         for user in range(USERS):
@@ -33,16 +51,13 @@ def write_newsstand(folder: Path) -> Dataset:
     last = max(int(row[1][1:]) for row in rows)
     articles = [(f"a{article}", SECTIONS[article % len(SECTIONS)]) for article in range(last + 1)]
     pl.DataFrame(articles, schema=["item", "section"], orient="row").write_csv(folder / "items.csv")
-    config = DataConfig.model_validate(
-        {
-            "log": {
-                "kind": "table",
-                "path": str(folder / "log.csv"),
-                "positive": "event = 'read'",
-                "items": {"path": str(folder / "items.csv"), "features": [{"name": "section"}]},
-            },
-            "session": {"kind": "gap", "gap_s": 1800.0},
-            "split": {"kind": "global_time", "validation_share": 0.2, "test_share": 0.2},
-        }
+    config = folder / "news.toml"
+    config.write_text(
+        CONFIG.replace("log.csv", str(folder / "log.csv")).replace("items.csv", str(folder / "items.csv"))
     )
-    return prepare(config, folder / "data")
+    return config
+
+
+def newsstand(folder: Path) -> Dataset:
+    """It as a data set."""
+    return prepare(load(DataConfig, write_newsstand(folder)), folder / "data")

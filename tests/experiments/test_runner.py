@@ -16,12 +16,14 @@ import pytest
 
 from sessionrec.experiments import code, jobfile
 from sessionrec.experiments.config import Experiment
+from sessionrec.experiments.head import head
 from sessionrec.experiments.places import Places, locked
 from sessionrec.experiments.ready import standing
 from sessionrec.experiments.result import Result
 from sessionrec.experiments.results import collect
 from sessionrec.experiments.runner import Outcome
-from tests.experiments.lab import BAD, ROWS, Notes, do, lab, ready
+from tests.experiments.lab import BAD, ROWS, TABLE, Notes, do, lab, ready
+from tests.newsstand import write_newsstand
 
 CELL = ("toy", "01-hstu", 1)
 
@@ -101,6 +103,30 @@ def test_floors_have_their_parameters_and_no_seed(done: Done) -> None:
     assert (repeat.seed, repeat.system, repeat.parameters) == (None, "repeat", 0)
     assert "decay" in repeat.config
     assert repeat.training == {}
+
+
+def test_a_table_can_be_asked_with_a_stream(tmp_path: Path) -> None:
+    """What is known, and how many candidates there are, reaches the workers, the results and the page."""
+    config = write_newsstand(tmp_path)
+    model = 'name = "Ours"\npreset = "sessionrec"\nfields = ["model.backbone.heads=1", "prior.hidden=0"]'
+    files = {
+        "datasets": f'[datasets.toy]\ntitle = "News"\nconfig = "{config}"',
+        "rows": {"00-floors": 'floors = ["recency popularity"]', "01-ours": model},
+    }
+    found = []
+    for name, table in (("parts", TABLE), ("stream", f'known = "stream"\n{TABLE}')):
+        experiment = lab(tmp_path, name=name, table=table, **files)
+        assert do(experiment, tmp_path / "out").failed == []
+        found.append(collect(experiment, tmp_path / "out").results)
+        said = dict(head(collect(experiment, tmp_path / "out"), experiment.folder, tmp_path / "out").terms)
+        assert ("without a training event too" in said["candidates"]) == (name == "stream")
+    for cell in (("toy", "00-floors:recency popularity", None), ("toy", "01-ours", 1)):
+        parts, stream = (results[cell] for results in found)
+        assert parts.key != stream.key
+        assert parts.counts["session"]["candidates"] < stream.counts["session"]["candidates"]
+        assert parts.counts["session"]["target_coverage"] < 0.1
+        assert stream.counts["session"]["target_coverage"] == 1
+        assert stream.metrics["session"]["recall@10"] > parts.metrics["session"]["recall@10"] + 0.5
 
 
 def test_nothing_heavy_is_left(done: Done) -> None:

@@ -20,15 +20,22 @@ from sessionrec.data.loader import Loader
 from sessionrec.data.view import View
 from sessionrec.evaluate import EvalProtocol, quality_of
 from sessionrec.evaluate import evaluate as ask_all
-from sessionrec.jagged import IntArray
+from sessionrec.index.exact import ExactConfig
+from sessionrec.index.hnsw import HnswConfig
+from sessionrec.index.holdings import Filter
+from sessionrec.jagged import IntArray, Jagged
 from sessionrec.pipeline import EvaluationConfig, fit, load_fit_config
 from sessionrec.pipeline.prior import fit_prior, model_ranker, ranker_for
 from sessionrec.pipeline.training import facts_of, questions
 from sessionrec.prior import PriorConfig
 from sessionrec.recommend import SessionRec, artifact
 from sessionrec.recommend.artifact import TrainedModel
-from sessionrec.scoring import Ranker, list_scores
-from tests.newsstand import write_newsstand
+from sessionrec.recommend.beside import live_ranker
+from sessionrec.recommend.face import item_codes
+from sessionrec.recommend.ranker import ModelRanker
+from sessionrec.recommend.retrieval import Reach, Retriever, dense_vectors
+from sessionrec.scoring import Ranker, list_scores, top_k
+from tests.newsstand import newsstand
 from tests.shop import SMALL
 
 STREAM = EvalProtocol(known="stream", ks=(2, 10))
@@ -45,7 +52,7 @@ FLOORS: tuple[FloorName, ...] = (
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("news")
-    dataset = write_newsstand(folder)
+    dataset = newsstand(folder)
     fit(dataset, folder / "run", load_fit_config("sessionrec", None, [*SMALL, "training.epochs=3", "prior.hidden=4"]))
     return folder / "run"
 
@@ -196,6 +203,27 @@ def test_a_loaded_model_recommends_them(run: Path, dataset: Dataset) -> None:
     for _ in range(20):
         model.add(oldest, now)
     assert model.rank(history, [[oldest]], now=now)[0].scores[0] > before
+
+
+@pytest.mark.parametrize("kind", ["exact", "hnsw"])
+def test_a_retriever_finds_them_as_scoring_everything_does(run: Path, batches: list[Examples], kind: str) -> None:
+    trained = artifact.load(run)
+    model = ModelRanker(trained.recommender, trained.num_candidates, view=trained.shown)
+    ranker, rows = live_ranker(trained, model), np.arange(1, trained.num_candidates + 1)
+    config = ExactConfig() if kind == "exact" else HnswConfig()
+    built = config.build(rows, dense_vectors(model, ranker), features=item_codes(trained))
+    retriever = Retriever(ranker, model, built, Reach(near=30, fresh=30, neighbours=30, whole=0))
+    examples, first_cold = batches[0], trained.num_trained + 1
+    wanted = top_k(ranker.scorer(examples), 5).items_QC.numpy()
+    found = retriever.search(examples, 5).items_QC
+    assert np.mean([np.isin(one, other).mean() for one, other in zip(wanted, found, strict=True)]) > 0.99
+    assert (found >= first_cold).mean() > 0.5
+    hidden = Jagged(values=found[:, 0], offsets=np.arange(len(found) + 1))
+    others = retriever.search(examples, 5, exclude=hidden).items_QC
+    assert not (others == found[:, :1]).any()
+    of_section = retriever.search(examples, 5, allow=Filter(where={"section": (1,)})).items_QC
+    sections = trained.items["section"].to_numpy()
+    assert (sections[of_section[of_section > 0] - 1] == 1).all()
 
 
 def test_items_of_the_same_features_that_training_never_saw_have_one_vector(

@@ -183,6 +183,11 @@ def test_a_hidden_layer_that_answers_nobody_better_is_left_out(world: World) -> 
     assert fitted.loss == fitted.loss_linear
 
 
+def test_of_one_user_there_is_nobody_to_decide() -> None:
+    fitted = a_world(lambda scores, _: scores, 1).fit(CONFIG.model_copy(update={"hidden": 4}))
+    assert fitted.prior.hidden is None
+
+
 def test_a_prior_with_a_hidden_layer_answers_as_it_was_fitted(bent_world: World) -> None:
     """The loss of all questions by the ranker's scores is what calibration told, where nothing is estimated."""
     fitted = bent_world.fit(CONFIG.model_copy(update={"hidden": 6}), is_exact=True)

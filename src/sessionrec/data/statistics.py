@@ -44,7 +44,7 @@ class Targets:
     acted_before: int
     """The user acted on their item positively in an earlier session."""
     cold: int
-    """Their item has no training event of anybody: no model can retrieve it."""
+    """Their item has no training event of anybody: a model alone cannot retrieve it."""
 
     def share(self, count: int) -> float:
         """A count as a share of the positives."""
