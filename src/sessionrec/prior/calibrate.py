@@ -18,6 +18,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ from sessionrec.prior.features import names_of
 from sessionrec.prior.items import ItemFeatures
 from sessionrec.prior.own import OwnFeatures
 from sessionrec.prior.prior import Hidden, Prior
-from sessionrec.prior.problem import MODEL, Cost, Problem, Sheet, collect, collect_lists
+from sessionrec.prior.problem import MODEL, Cost, Cuts, Problem, Sheet, collect, collect_lists
 from sessionrec.scoring import Ranker
 
 Flags = npt.NDArray[np.bool_]
@@ -42,6 +43,8 @@ _HELD_OUT, _LAYERS = 5, 3
 _BATCH_QUESTIONS, _LEARNING_RATE, _DECAY, _EPOCHS, _PATIENCE = 64, 5e-3, 1e-2, 100, 10
 _LEAST_STEPS = 24
 """Of an epoch; of few questions a batch has fewer."""
+_ROWS = 16_384
+"""Features made float32 at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,8 +146,16 @@ def _is_used(names: tuple[str, ...], without: tuple[str, ...], *, has_model: boo
 
 def _usual(features_NX: Tensor, is_used_X: Tensor) -> Tensor:
     """[X] one by the standard deviation; 0 for a feature that never varies: it says nothing, whatever its weight."""
-    spread_X = features_NX.std(0, correction=0)
+    _, spread_X = _moments(features_NX)
     return torch.where((spread_X > 1e-6) & is_used_X, 1 / spread_X.clamp_min(1e-6), 0.0)
+
+
+def _moments(features_NX: Tensor) -> tuple[Tensor, Tensor]:
+    """[X] mean and [X] standard deviation."""
+    size = max(len(features_NX), 1)
+    mean_X = torch.stack([piece.double().sum(0) for piece in torch.split(features_NX, _ROWS)]).sum(0) / size
+    squares = [(piece.double() - mean_X).square().sum(0) for piece in torch.split(features_NX, _ROWS)]
+    return mean_X.float(), (torch.stack(squares).sum(0) / size).sqrt().float()
 
 
 def _prior(names: tuple[str, ...], weights_X: Tensor, hidden: Hidden | None) -> Prior:
@@ -169,19 +180,41 @@ def _linear(cost: Cost, usual_X: Tensor, penalty: float) -> tuple[Tensor, float]
     def closure() -> Tensor:
         optimizer.zero_grad()
         weights_X = usual_weights_X * usual_X
-        loss = cost(lambda features: features @ weights_X) + penalty * usual_weights_X.square().sum()
+        loss = cost(lambda features: _product(features, weights_X)) + penalty * usual_weights_X.square().sum()
         torch.autograd.backward(loss)
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         weights_X = (usual_weights_X * usual_X).detach()
-        return weights_X, float(cost(lambda features: features @ weights_X))
+        return weights_X, float(cost(lambda features: _product(features, weights_X)))
+
+
+class _Product(torch.autograd.Function):
+    """Half-precision features times weights, some rows at a time: for the gradient nothing is kept but the features."""
+
+    @staticmethod
+    def forward(ctx: Any, features_NX: Tensor, weights_X: Tensor) -> Tensor:
+        ctx.save_for_backward(features_NX)
+        return torch.cat([piece.float() @ weights_X for piece in torch.split(features_NX, _ROWS)])
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[None, Tensor]:
+        (features_NX,), (slope_N,) = ctx.saved_tensors, slopes
+        pieces = zip(torch.split(features_NX, _ROWS), torch.split(slope_N, _ROWS), strict=True)
+        return None, torch.stack([slope @ piece.float() for piece, slope in pieces]).sum(0)
+
+
+def _product(features_NX: Tensor, weights_X: Tensor) -> Tensor:
+    found_N: Tensor = _Product.apply(features_NX, weights_X)  # type: ignore[no-untyped-call]
+    return found_N
 
 
 def _score(features_NX: Tensor, weights_X: Tensor, hidden: Hidden | None) -> Tensor:
-    linear_N = features_NX @ weights_X
-    return linear_N if hidden is None else linear_N + hidden.of(features_NX[:, :-MODEL])
+    if hidden is None:
+        return _product(features_NX, weights_X)
+    pieces = (piece.float() for piece in torch.split(features_NX, _ROWS))
+    return torch.cat([piece @ weights_X + hidden.of(piece[:, :-MODEL]) for piece in pieces])
 
 
 class _Net(nn.Module):
@@ -219,12 +252,12 @@ def _with_hidden(
 ) -> tuple[Tensor, Hidden | None]:
     """Linear weights and hidden layers, the mean of several that were learnt without other users; one that answers
     these no better is the weights alone."""
-    user_Q = problem.user_Q.numpy()
+    user_Q, cuts = problem.user_Q.numpy(), problem.cuts()
     users = generator.permutation(np.unique(user_Q))
     found = []
     for number in range(_LAYERS):
         is_held_out_Q = np.isin(user_Q, users[number::_HELD_OUT])
-        found.append(_one_hidden(problem, is_held_out_Q, weights_X, usual_X, size, generator))
+        found.append(_one_hidden(problem, cuts, is_held_out_Q, weights_X, usual_X, size, generator))
     mean_X = torch.stack([linear_X for linear_X, _ in found]).mean(0)
     layers = [hidden for _, hidden in found if hidden is not None]
     if not layers:
@@ -239,6 +272,7 @@ def _with_hidden(
 
 def _one_hidden(
     problem: Problem,
+    cuts: Cuts,
     is_held_out_Q: Flags,
     weights_X: Tensor,
     usual_X: Tensor,
@@ -246,18 +280,18 @@ def _one_hidden(
     generator: np.random.Generator,
 ) -> tuple[Tensor, Hidden | None]:
     """Linear weights and a hidden layer; the weights as they were and None where it answers nobody better."""
-    others, learnt = problem.some(np.flatnonzero(is_held_out_Q)), np.flatnonzero(~is_held_out_Q)
+    others, learnt = problem.some(np.flatnonzero(is_held_out_Q), cuts), np.flatnonzero(~is_held_out_Q)
     if not len(others.question_P) or not len(learnt):
         return weights_X, None
     of_others = others.finding()
-    net = _Net(weights_X, usual_X, problem.draw_DX.mean(0), size, generator)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=_LEARNING_RATE, weight_decay=_DECAY)
+    net = _Net(weights_X, usual_X, _moments(problem.draw_DX)[0], size, generator)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=_LEARNING_RATE, weight_decay=_DECAY, fused=True)
     with torch.no_grad():
         best_loss, best, since = float(of_others(net)), None, 0
     for _ in range(_EPOCHS):
         steps = min(max(len(learnt) // _BATCH_QUESTIONS, _LEAST_STEPS), len(learnt))
         for questions in np.array_split(generator.permutation(learnt), steps):
-            loss = problem.some(np.sort(questions)).finding()(net)
+            loss = problem.some(np.sort(questions), cuts).finding()(net)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()

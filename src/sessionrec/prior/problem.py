@@ -7,6 +7,9 @@ loss over them.
 An item is found as often as it is shown and then acted on; the order among what is shown asks only for the second. No
 score does both: on a news log the one fitted to the order alone hardly finds anything. So each has weights of its own.
 
+Features are kept in half precision, which tells counts apart to a hundredth of a doubling: they are most of the memory
+that fitting takes. Whoever scores them makes them float32, some at a time.
+
 Letters: Q questions, P positives, D draws, N passed over, X features, the last two of them the model's: its score, and
 its score times the item's experience.
 """
@@ -36,9 +39,11 @@ MODEL: Final = 2
 
 
 Score = Callable[[Tensor], Tensor]
-"""From [N, X] features to [N]."""
+"""From [N, X] features, float16, to [N]."""
 Cost = Callable[[Score], Tensor]
 """What a score costs, a mean over users."""
+Cuts = dict[str, IntArray]
+"""Where the questions' rows begin, by their letter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +111,23 @@ class Problem:
         lse_Q = sums_Q.clamp_min(1e-30).log() + top_Q
         return torch.nn.functional.softplus(lse_Q[self.question_P] - score_P)
 
-    def some(self, questions: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Problem:
-        """The problem of some questions, ascending."""
+    def cuts(self) -> Cuts:
+        """[Q + 1] each: cuts positives, draws and what was passed over into questions."""
+        every = np.arange(self.num_questions + 1)
+        sides = {"P": self.question_P, "D": self.question_D, "N": self.question_N}
+        return {name: np.searchsorted(question.numpy(), every) for name, question in sides.items()}
+
+    def some(self, questions: IntArray, cuts: Cuts) -> Problem:
+        """The problem of some questions, ascending.
+
+        Args:
+            questions: Their places.
+            cuts: See `cuts`; made once for many.
+        """
         parts = {}
-        for name, question in (("P", self.question_P), ("D", self.question_D), ("N", self.question_N)):
-            offsets = np.searchsorted(question.numpy(), np.arange(self.num_questions + 1))
-            places, cuts = take_rows(offsets, questions)
-            parts[name] = (torch.from_numpy(places), torch.from_numpy(row_of_element(cuts)))
+        for name, offsets in cuts.items():
+            places, rows = take_rows(offsets, questions)
+            parts[name] = (torch.from_numpy(places), torch.from_numpy(row_of_element(rows)))
         return Problem(
             positive_PX=self.positive_PX[parts["P"][0]],
             draw_DX=self.draw_DX[parts["D"][0]],
@@ -247,7 +262,7 @@ def _of_batch(examples: Examples, sheet: Sheet, draw: Callable[[Targets, Feature
         scores = scorer.pairs(*pairs).float().cpu().numpy()
     trusted = scores * sheet.experience_V.numpy()[item - 1]
     columns = [features.pairs(question, item), scores[:, None], trusted[:, None]]
-    joined_EX = torch.from_numpy(np.concatenate(columns, axis=1))
+    joined_EX = torch.from_numpy(np.concatenate(columns, axis=1).astype(np.float16))
     cut = len(item_P) + len(item_D)
     # Copies: one that stays would keep all three.
     positive_PX, draw_DX, passed_NX = (part.clone() for part in joined_EX.tensor_split((len(item_P), cut)))
