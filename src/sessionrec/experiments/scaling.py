@@ -83,7 +83,7 @@ def _is_of(system: System, of: str) -> bool:
 
 
 def _place(system: System, of: str) -> float | None:
-    return system.cost("parameters") if of == "parameters" else system.training("events_per_epoch")
+    return system.cost("parameters") if of == "parameters" else system.events()
 
 
 def drawn(systems: Sequence[System], targets: str, metric: str) -> tuple[list[float], FloatArray]:
@@ -176,7 +176,7 @@ def point_grid(systems: Sequence[System], title: str, targets: Sequence[str], me
         if not system.results:
             rows.append(Row(name=system.name, cells=(absent(),) * (3 + len(targets))))
             continue
-        events = system.training("events_per_epoch")
+        events = system.events()
         cells = [
             Cell(text="\N{EN DASH}" if system.x is None else f"{system.x:g}"),
             Cell(text="\N{EN DASH}" if events is None else compact(events)),
@@ -227,7 +227,7 @@ def drawing(one: Scaling, experiment: str) -> Drawing:
     return figures.law(
         points,
         curve,
-        x_label=f"{one.of} {'an epoch' if one.of == 'training events' else ''}".strip(),
+        x_label=one.of,
         y_label=short(one.metric),
         name=figures.file_name(experiment, one.title, one.of, one.targets),
         title=f"{short(one.metric)} by {one.of}, {TARGETS[one.targets]}",

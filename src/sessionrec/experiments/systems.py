@@ -63,6 +63,15 @@ class System:
         found = [result.training[name] for result in self.results if name in result.training]
         return float(np.mean(found)) if found else None
 
+    def events(self) -> float | None:
+        """Input events that it was trained on, each once however often an epoch reads them; mean over seeds."""
+        found = [
+            result.training["events_per_epoch"] / result.config.get("loading", {}).get("passes", 1)
+            for result in self.results
+            if "events_per_epoch" in result.training
+        ]
+        return float(np.mean(found)) if found else None
+
     def cost(self, name: str) -> float | None:
         """A number of the result itself, such as `parameters`, mean over seeds."""
         return float(np.mean([getattr(result, name) for result in self.results])) if self.results else None
