@@ -11,7 +11,8 @@ import polars as pl
 
 from sessionrec.batch import Examples
 from sessionrec.data.loader import collate
-from sessionrec.data.view import View, Window, newest, one_event_a_session
+from sessionrec.data.rearrange import newest, one_event_a_session
+from sessionrec.data.view import View, Window
 from sessionrec.jagged import IntArray, offsets_from_lengths, take_rows
 from sessionrec.sessions.histories import Histories
 from sessionrec.sessions.truncation import truncate

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from sessionrec.config import Config
+from sessionrec.data.rearrange import newest, one_event_a_session, ranges, take_sessions
 from sessionrec.jagged import IntArray, keep_elements, offsets_from_lengths, row_of_element, sum_by_row, take_rows
 from sessionrec.sessions.histories import Array, Histories, Mask
 from sessionrec.sessions.split import Part
@@ -162,9 +163,9 @@ def _ask_sessions(view: View, known: Histories, part: Part, user_index_U: IntArr
     is_asked_T = num_before_T > 0
     if view.ask_first:
         is_asked_T |= targets == first_T
-    shown, user_offsets = _ranges(start_R, stop_R)
+    shown, user_offsets = ranges(start_R, stop_R)
     rows = replace(
-        _take_sessions(known, np.flatnonzero(is_shown_S)[shown]),
+        take_sessions(known, np.flatnonzero(is_shown_S)[shown]),
         user_U=known.user_U.gather(user_R),
         user_offsets=user_offsets,
     )
@@ -272,9 +273,9 @@ def _ask_last_items(view: View, known: Histories, part: Part, user_index_U: IntA
     # What the caps leave of the whole sessions; the session's own part makes it less, below. A target has a positive,
     # so it is among the sessions that can be shown, and ends its row.
     start_Q = first_visible(view.truncation, positives_S[is_shown_S], shown_before[first_T[is_asked_T]], stop_Q)
-    shown, user_offsets = _ranges(start_Q, stop_Q + 1)
+    shown, user_offsets = ranges(start_Q, stop_Q + 1)
     rows = replace(
-        _take_sessions(known, np.flatnonzero(is_shown_S)[shown]),
+        take_sessions(known, np.flatnonzero(is_shown_S)[shown]),
         user_U=known.user_U.gather(user_Q),
         user_offsets=user_offsets,
     )
@@ -330,46 +331,9 @@ def _newest_positions(window: Window, number: int) -> Window:
     )
 
 
-def newest(histories: Histories, number: int) -> Histories:
-    """The newest so many sessions, or events where each is a session of its own, of every user."""
-    lengths_U = np.diff(histories.user_offsets)
-    left_S = np.repeat(histories.user_offsets[1:], lengths_U) - np.arange(histories.num_sessions)
-    return histories.keep_sessions(left_S <= number)
-
-
 def _is_shown(view: View, positives_S: IntArray) -> Mask:
     """[S] what a history may show: of positives only, a session without one has nothing to show."""
     return positives_S > 0 if view.events == "positives" else np.ones(len(positives_S), np.bool_)
-
-
-def _ranges(start_R: IntArray, stop_R: IntArray) -> tuple[IntArray, IntArray]:
-    """The numbers `start..stop` of each row, and [R + 1] the offsets that cut them into rows."""
-    lengths = stop_R - start_R
-    offsets = offsets_from_lengths(lengths)
-    return np.repeat(start_R - offsets[:-1], lengths) + np.arange(offsets[-1]), offsets
-
-
-def _take_sessions(histories: Histories, sessions: IntArray) -> Histories:
-    """Some sessions, in the order asked for; the caller says which rows they belong to."""
-    events, session_offsets = take_rows(histories.session_offsets, sessions)
-    return histories.map_columns(
-        events,
-        user_offsets=np.array([0, len(sessions)]),
-        session_time_ms_S=histories.session_time_ms_S[sessions],
-        part_S=histories.part_S[sessions],
-        session_offsets=session_offsets,
-    )
-
-
-def one_event_a_session(histories: Histories) -> Histories:
-    """Every event a session of its own, at its own time."""
-    return replace(
-        histories,
-        user_offsets=histories.event_offsets,
-        session_time_ms_S=histories.time_ms_E,
-        part_S=np.repeat(histories.part_S, np.diff(histories.session_offsets)),
-        session_offsets=np.arange(histories.num_events + 1),
-    )
 
 
 def _seen(view: View, inputs: Histories) -> Histories:
