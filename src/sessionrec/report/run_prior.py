@@ -83,7 +83,8 @@ _KINDS: Final = (
         slug="own",
         title="What the user did",
         detail="Acted: the user's own events with the item; passed: exposures without action; an attribute: events "
-        "with items that share it. 0.9 a session: each session counts 0.9 of the one after it; 7 d: an event counts "
+        "with items that share it. Share: counting its part of what was acted on in its session. The rest: how lately, "
+        "how often and how regularly. 0.9 a session: each session counts 0.9 of the one after it; 7 d: an event counts "
         "half after 7 days.",
         has=lambda name: name.startswith(_OWN),
     ),
