@@ -85,7 +85,7 @@ def shown_world(world: World) -> World:
 @pytest.fixture(scope="module")
 def bent_world() -> World:
     """What is neither fresh nor forgotten is left alone: no weight says that."""
-    return a_world(lambda _, features: np.abs(features[..., 0] - 9), 600)
+    return a_world(lambda _, features: np.abs(features[..., 0] - 9), 300)
 
 
 def a_world(score: Callable[[Any, Any], Any], size: int) -> World:
