@@ -89,7 +89,7 @@ def test_they_are_found_by_their_section_and_their_first_hours(
     assert found.target_coverage == 1
     assert found.num_candidates == dataset.num_items
     assert found.metrics["recall@10"] > 0.9
-    alone = quality(dataset, model_ranker(trained, dataset, is_stream=True), batches)
+    alone = quality(dataset, model_ranker(trained, dataset, view=None, is_stream=True), batches)
     assert found.metrics["recall@2"] > alone.metrics["recall@2"] + 0.2
     # Before the stream is known nobody can find them.
     parts = EvalProtocol(ks=(2, 10))
@@ -230,12 +230,14 @@ def test_items_of_the_same_features_that_training_never_saw_have_one_vector(
     dataset: Dataset, trained: TrainedModel
 ) -> None:
     """Their id rows are still as they were drawn, and must not tell them apart."""
-    vectors_VD = model_ranker(trained, dataset, is_stream=True).items_VD[dataset.num_candidates :]
+    vectors_VD = model_ranker(trained, dataset, view=None, is_stream=True).items_VD[dataset.num_candidates :]
     sections = dataset.items["section"].to_numpy()[dataset.num_candidates :]
     for section in set(sections.tolist()):
         of_it = vectors_VD[torch.from_numpy(sections == section)]
         assert torch.equal(of_it, of_it[:1].expand_as(of_it))
     assert len(torch.unique(vectors_VD, dim=0)) == len(set(sections.tolist())) == 2
     # Those that were trained are as they are without the others.
-    known_VD = model_ranker(trained, dataset).items_VD
-    assert torch.equal(model_ranker(trained, dataset, is_stream=True).items_VD[: dataset.num_candidates], known_VD)
+    known_VD = model_ranker(trained, dataset, view=None).items_VD
+    assert torch.equal(
+        model_ranker(trained, dataset, view=None, is_stream=True).items_VD[: dataset.num_candidates], known_VD
+    )

@@ -131,9 +131,7 @@ def ranker_for(
     return prior_ranker(dataset, fitted, scheme, part=part, is_stream=is_stream, model=model)
 
 
-def model_ranker(
-    trained: TrainedModel, dataset: Dataset, *, view: View | None = None, is_stream: bool = False
-) -> ModelRanker:
+def model_ranker(trained: TrainedModel, dataset: Dataset, *, view: View | None, is_stream: bool = False) -> ModelRanker:
     """The model alone.
 
     Args:

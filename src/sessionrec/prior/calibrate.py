@@ -106,7 +106,8 @@ def calibrate(
     problem = collect(batches, sheet, config, generator, since_ms=since_ms, is_exact=is_exact)
     names = names_of(items, own)
     is_used_X = _is_used(names, config.without, has_model=model is not None)
-    usual_X = _usual(problem.draw_DX, is_used_X)
+    mean_X, spread_X = _moments(problem.draw_DX)
+    usual_X = _usual(spread_X, is_used_X)
     alone_X = torch.zeros(len(usual_X))
     alone_X[-MODEL] = usual_X[-MODEL]
     finding = problem.finding()
@@ -114,14 +115,15 @@ def calibrate(
     _, loss_without = _linear(finding, alone_X, config.penalty)
     hidden, loss = None, loss_linear
     if config.hidden:
-        weights_X, hidden = _with_hidden(problem, weights_X, usual_X, config.hidden, generator)
+        weights_X, hidden = _with_hidden(problem, weights_X, usual_X, mean_X, config.hidden, generator)
         with torch.no_grad():
             loss = float(finding(lambda features: _score(features, weights_X, hidden)))
     order_X, shown_X = None, usual_X
     if config.has_order and items.scheme.has_shown:
         lists = collect_lists(batches, sheet, since_ms=lists_since_ms)
         if lists is not None and (ordering := lists.ordering()) is not None:
-            shown_X = _usual(torch.cat([lists.positive_PX, lists.passed_NX]), is_used_X)
+            _, spread_X = _moments(torch.cat([lists.positive_PX, lists.passed_NX]))
+            shown_X = _usual(spread_X, is_used_X)
             order_X, _ = _linear(ordering, shown_X, config.penalty)
     return Fitted(
         prior=_prior(names, weights_X, hidden),
@@ -144,9 +146,8 @@ def _is_used(names: tuple[str, ...], without: tuple[str, ...], *, has_model: boo
     return torch.tensor([*is_used, *[has_model] * MODEL])
 
 
-def _usual(features_NX: Tensor, is_used_X: Tensor) -> Tensor:
+def _usual(spread_X: Tensor, is_used_X: Tensor) -> Tensor:
     """[X] one by the standard deviation; 0 for a feature that never varies: it says nothing, whatever its weight."""
-    _, spread_X = _moments(features_NX)
     return torch.where((spread_X > 1e-6) & is_used_X, 1 / spread_X.clamp_min(1e-6), 0.0)
 
 
@@ -248,7 +249,7 @@ class _Net(nn.Module):
 
 
 def _with_hidden(
-    problem: Problem, weights_X: Tensor, usual_X: Tensor, size: int, generator: np.random.Generator
+    problem: Problem, weights_X: Tensor, usual_X: Tensor, mean_X: Tensor, size: int, generator: np.random.Generator
 ) -> tuple[Tensor, Hidden | None]:
     """Linear weights and hidden layers, the mean of several that were learnt without other users; one that answers
     these no better is the weights alone."""
@@ -257,7 +258,7 @@ def _with_hidden(
     found = []
     for number in range(_LAYERS):
         is_held_out_Q = np.isin(user_Q, users[number::_HELD_OUT])
-        found.append(_one_hidden(problem, cuts, is_held_out_Q, weights_X, usual_X, size, generator))
+        found.append(_one_hidden(problem, cuts, is_held_out_Q, weights_X, usual_X, mean_X, size, generator))
     mean_X = torch.stack([linear_X for linear_X, _ in found]).mean(0)
     layers = [hidden for _, hidden in found if hidden is not None]
     if not layers:
@@ -276,6 +277,7 @@ def _one_hidden(
     is_held_out_Q: Flags,
     weights_X: Tensor,
     usual_X: Tensor,
+    mean_X: Tensor,
     size: int,
     generator: np.random.Generator,
 ) -> tuple[Tensor, Hidden | None]:
@@ -284,7 +286,7 @@ def _one_hidden(
     if not len(others.question_P) or not len(learnt):
         return weights_X, None
     of_others = others.finding()
-    net = _Net(weights_X, usual_X, _moments(problem.draw_DX)[0], size, generator)
+    net = _Net(weights_X, usual_X, mean_X, size, generator)
     optimizer = torch.optim.AdamW(net.parameters(), lr=_LEARNING_RATE, weight_decay=_DECAY, fused=True)
     with torch.no_grad():
         best_loss, best, since = float(of_others(net)), None, 0
