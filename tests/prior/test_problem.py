@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
 import torch
 
+from sessionrec.prior import problem as module
 from sessionrec.prior.problem import Problem
 
 WEIGHTS = torch.tensor([0.7, -0.4, 0.2])
@@ -63,7 +65,7 @@ def plain(questions: list[Question]) -> tuple[float, float]:
 def costs(asked: Problem) -> tuple[float, float]:
     ordering = asked.ordering()
     found = [
-        0.0 if cost is None else float(cost(lambda features: features @ WEIGHTS))
+        0.0 if cost is None else float(cost.of(lambda features: features @ WEIGHTS))
         for cost in (asked.finding(), ordering)
     ]
     return found[0], found[1]
@@ -76,14 +78,52 @@ def test_the_loss_is_that_of_a_loop_however_a_user_s_questions_are_spread(order:
     for size in cuts:
         parts.append(problem(questions[start : start + size]))
         start += size
-    assert costs(Problem.join(parts)) == pytest.approx(plain(QUESTIONS), rel=1e-5)
+    joined = Problem.join(iter(parts))
+    assert joined is not None
+    assert costs(joined) == pytest.approx(plain(QUESTIONS), rel=1e-5)
+    assert joined.num_questions == 6
+
+
+def test_no_part_is_no_problem() -> None:
+    assert Problem.join([]) is None
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 100])
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [2, 3, 5, 4, 1, 0]])
+def test_a_cost_and_its_slope_do_not_depend_on_how_much_is_made_at_once(
+    order: list[int], rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PIECE_ROWS", rows)
+    asked = problem([QUESTIONS[place] for place in order])
+    for cost, expected in zip((asked.finding(), asked.ordering()), plain(QUESTIONS), strict=True):
+        assert cost is not None
+        assert (len(cost.pieces) > 1) == (rows < 4)
+        weights = WEIGHTS.clone().requires_grad_()
+
+        def score_of(features: torch.Tensor, weights: torch.Tensor = weights) -> torch.Tensor:
+            return features @ weights
+
+        found = cost.descend(score_of)
+        assert found == pytest.approx(expected, rel=1e-5)
+        assert weights.grad is not None
+        # The slope by differences of the plain loop.
+        for place in range(3):
+            ends = []
+            for step in (1e-3, -1e-3):
+                with monkeypatch.context() as other:
+                    moved = WEIGHTS.double().clone()
+                    moved[place] += step
+                    other.setattr(sys.modules[__name__], "WEIGHTS", moved)
+                    ends.append(plain(QUESTIONS)[0 if cost.pieces[0].log_expected_N is not None else 1])
+            assert float(weights.grad[place]) == pytest.approx((ends[0] - ends[1]) / 2e-3, abs=1e-4)
 
 
 @pytest.mark.parametrize("places", [[0], [1, 4], [0, 2, 3], [2, 3], [0, 1, 2, 3, 4, 5]])
 def test_some_questions_are_a_problem_of_their_own(places: list[int]) -> None:
-    whole = problem(QUESTIONS)
-    found = whole.some(np.array(places), whole.cuts())
-    assert costs(found) == pytest.approx(plain([QUESTIONS[place] for place in places]), rel=1e-5)
+    found = problem(QUESTIONS).finding(np.array(places))
+    expected, _ = plain([QUESTIONS[place] for place in places])
+    assert float(found.of(lambda features: features @ WEIGHTS)) == pytest.approx(expected, rel=1e-5)
+    assert found.has_positives == any(QUESTIONS[place][1] for place in places)
 
 
 def test_without_exposures_there_is_no_order_to_learn() -> None:

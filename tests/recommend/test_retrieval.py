@@ -26,9 +26,9 @@ from sessionrec.errors import ArtifactError, ConfigError, HistoryError
 from sessionrec.index.exact import ExactConfig
 from sessionrec.index.holdings import Filter
 from sessionrec.jagged import Jagged
-from sessionrec.pipeline import EvaluationConfig, IndexingConfig, evaluate, fit, index
+from sessionrec.pipeline import EvaluationConfig, IndexingConfig, evaluate, index
 from sessionrec.pipeline.prior import fit_prior, prior_ranker, ranker_for
-from sessionrec.pipeline.training import load_fit_config, questions
+from sessionrec.pipeline.training import questions
 from sessionrec.prior import ItemScheme, LiveItems, PriorConfig, PriorRanker, store
 from sessionrec.recommend import SessionRec, artifact, retrieval
 from sessionrec.recommend.beside import live_ranker
@@ -36,36 +36,19 @@ from sessionrec.recommend.face import item_codes
 from sessionrec.recommend.ranker import ModelRanker
 from sessionrec.recommend.retrieval import Reach, Retriever, dense_vectors, quality
 from sessionrec.scoring import top_k
-from tests.shop import SMALL, day, sku
+from tests.shop import day, sku
 
-PRIOR = ("prior.has_neighbours=true", "prior.uniform=12", "prior.recent=8", "prior.best=4")
 ALL = Reach(near=18, fresh=18, whole=0)
 
 
 @pytest.fixture(scope="module")
-def run(shop: tuple[Dataset, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shop's run with a prior: the model that is there is not trained again."""
-    folder = Path(tmp_path_factory.mktemp("prior") / "run")
-    shutil.copytree(shop[1], folder)
-    before = artifact.load(folder)
-    fields = json.loads((folder / "model" / "manifest.json").read_text())["body"]["config"]["training"]["epochs"]
-    trained = fit(shop[0], folder, load_fit_config(None, None, [*SMALL, f"training.epochs={fields}", *PRIOR]))
-    after = artifact.load(folder)
-    assert trained.epochs == before.body["selection"]["epochs"]
-    for name, weights in before.recommender.state_dict().items():
-        assert torch.equal(weights, after.recommender.state_dict()[name])
-    assert before.fingerprint != after.fingerprint
-    return folder
-
-
-@pytest.fixture(scope="module")
-def asked(shop: tuple[Dataset, Path], run: Path) -> Examples:
-    view = evaluation_view(artifact.load(run).view, "test", "session")
+def asked(shop: tuple[Dataset, Path], prior_run: Path) -> Examples:
+    view = evaluation_view(artifact.load(prior_run).view, "test", "session")
     return next(iter(Loader(shop[0], view, questions(), seed=0)))
 
 
-def retriever_of(run: Path, dataset: Dataset, reach: Reach) -> tuple[Any, Retriever]:
-    trained = artifact.load(run)
+def retriever_of(prior_run: Path, dataset: Dataset, reach: Reach) -> tuple[Any, Retriever]:
+    trained = artifact.load(prior_run)
     model = ModelRanker(trained.recommender, trained.num_candidates)
     assert trained.prior is not None
     ranker = prior_ranker(dataset, trained.prior.fitted, trained.prior.scheme, model=model)
@@ -74,9 +57,9 @@ def retriever_of(run: Path, dataset: Dataset, reach: Reach) -> tuple[Any, Retrie
     return ranker, Retriever(ranker, model, built, reach)
 
 
-def test_a_stored_prior_answers_as_the_fitted_one(shop: tuple[Dataset, Path], run: Path, asked: Examples) -> None:
+def test_a_stored_prior_answers_as_the_fitted_one(shop: tuple[Dataset, Path], prior_run: Path, asked: Examples) -> None:
     """After the last event, what the artifact knows of items is what the whole data set says."""
-    dataset, trained = shop[0], artifact.load(run)
+    dataset, trained = shop[0], artifact.load(prior_run)
     assert trained.prior is not None
     model = ModelRanker(trained.recommender, trained.num_candidates)
     live = live_ranker(trained, model)
@@ -89,7 +72,7 @@ def test_a_stored_prior_answers_as_the_fitted_one(shop: tuple[Dataset, Path], ru
     counts = np.array([state.time_ms_V.max() for state in (stored.live.acted, stored.live.shown) if state is not None])
     assert counts.max() == last
     assert torch.isfinite(found.scores_QC).all()
-    again = live_ranker(artifact.load(run), model)
+    again = live_ranker(artifact.load(prior_run), model)
     assert torch.equal(top_k(again.scorer(later), 18).scores_QC, found.scores_QC)
 
 
@@ -103,10 +86,10 @@ def prior_ranker_names(dataset: Dataset, stored: Any) -> tuple[str, ...]:
 @pytest.mark.parametrize("exclude_seen", [False, True])
 @pytest.mark.parametrize("limit", [None, Filter(where={"brand": (1,)})])
 def test_with_room_for_all_nothing_is_missed(
-    shop: tuple[Dataset, Path], run: Path, asked: Examples, exclude_seen: bool, limit: Filter | None
+    shop: tuple[Dataset, Path], prior_run: Path, asked: Examples, exclude_seen: bool, limit: Filter | None
 ) -> None:
     dataset = shop[0]
-    ranker, retriever = retriever_of(run, dataset, ALL)
+    ranker, retriever = retriever_of(prior_run, dataset, ALL)
     size = asked.targets.num_questions
     exclude = None
     if exclude_seen:
@@ -119,15 +102,15 @@ def test_with_room_for_all_nothing_is_missed(
     if exclude_seen:
         scores_QV[:, :3] = -np.inf
     if limit is not None:
-        brand_V = item_codes(artifact.load(run))["brand"]
+        brand_V = item_codes(artifact.load(prior_run))["brand"]
         scores_QV[:, brand_V != 1] = -np.inf
     order = np.argsort(-scores_QV, axis=1, kind="stable")[:, :5]
     assert np.array_equal(found.items_QC, order + 1)
     np.testing.assert_allclose(found.scores_QC, np.take_along_axis(scores_QV, order, 1), rtol=1e-6)
 
 
-def test_a_small_catalogue_is_scored_whole(shop: tuple[Dataset, Path], run: Path, asked: Examples) -> None:
-    ranker, whole = retriever_of(run, shop[0], Reach(near=1, fresh=1))
+def test_a_small_catalogue_is_scored_whole(shop: tuple[Dataset, Path], prior_run: Path, asked: Examples) -> None:
+    ranker, whole = retriever_of(prior_run, shop[0], Reach(near=1, fresh=1))
     assert quality(whole, ranker, asked, 5).recall == 1.0
     found = whole.search(asked, 5)
     exact = top_k(ranker.scorer(asked), 5)
@@ -140,10 +123,12 @@ def short_of_near(ranker: Any, model: ModelRanker, fresh: int) -> Retriever:
     return Retriever(ranker, model, wrong, Reach(near=1, fresh=fresh, whole=0))
 
 
-def test_items_that_are_no_candidates_hide_nothing(shop: tuple[Dataset, Path], run: Path, asked: Examples) -> None:
+def test_items_that_are_no_candidates_hide_nothing(
+    shop: tuple[Dataset, Path], prior_run: Path, asked: Examples
+) -> None:
     """A history may have items that first came in validation, and unknown ones."""
-    ranker, _ = retriever_of(run, shop[0], ALL)
-    retriever = short_of_near(ranker, ModelRanker(artifact.load(run).recommender, 18), 18)
+    ranker, _ = retriever_of(prior_run, shop[0], ALL)
+    retriever = short_of_near(ranker, ModelRanker(artifact.load(prior_run).recommender, 18), 18)
     wanted = retriever.search(asked, 1).items_QC
     size = asked.targets.num_questions
     # Of each question the unknown item, and one that counts on to the best of the question after it.
@@ -152,8 +137,8 @@ def test_items_that_are_no_candidates_hide_nothing(shop: tuple[Dataset, Path], r
     assert np.array_equal(found.items_QC, wanted)
 
 
-def test_what_is_excluded_takes_no_place_on_the_fresh_list(run: Path) -> None:
-    trained = artifact.load(run)
+def test_what_is_excluded_takes_no_place_on_the_fresh_list(prior_run: Path) -> None:
+    trained = artifact.load(prior_run)
     model = ModelRanker(trained.recommender, trained.num_candidates)
     ranker = live_ranker(trained, model)
     retriever = short_of_near(ranker, model, 2)
@@ -169,8 +154,8 @@ def test_what_is_excluded_takes_no_place_on_the_fresh_list(run: Path) -> None:
     assert found.scores_QC[0, 0] >= float(next_fresh)
 
 
-def test_the_catalogue_is_not_sorted_for_every_search(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = artifact.load(run)
+def test_the_catalogue_is_not_sorted_for_every_search(prior_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = artifact.load(prior_run)
     model = ModelRanker(trained.recommender, trained.num_candidates)
     ranker = live_ranker(trained, model)
     retriever = short_of_near(ranker, model, 4)
@@ -220,8 +205,8 @@ def test_events_of_several_threads_all_count() -> None:
     assert 2.0 ** live.acted.after_VH[0, 0] == pytest.approx(12_000, rel=1e-3)
 
 
-def test_a_stored_state_counts_on_however_much_it_has(run: Path, tmp_path: Path) -> None:
-    stored = artifact.load(run).prior
+def test_a_stored_state_counts_on_however_much_it_has(prior_run: Path, tmp_path: Path) -> None:
+    stored = artifact.load(prior_run).prior
     assert stored is not None
     state = stored.live.acted
     item, now = 1, int(state.time_ms_V.max()) + 1
@@ -247,9 +232,9 @@ def test_a_prior_without_counts_of_items_stands_too() -> None:
     np.testing.assert_allclose(found, [[0], [1]])
 
 
-def test_what_is_missed_is_measured(shop: tuple[Dataset, Path], run: Path, asked: Examples) -> None:
+def test_what_is_missed_is_measured(shop: tuple[Dataset, Path], prior_run: Path, asked: Examples) -> None:
     """An index of the wrong items, a short reach, and nothing known but one session."""
-    dataset, trained = shop[0], artifact.load(run)
+    dataset, trained = shop[0], artifact.load(prior_run)
     model = ModelRanker(trained.recommender, trained.num_candidates)
     fitted, scheme = fit_prior(dataset, trained.view, PriorConfig(hidden=0), model=model)
     ranker = prior_ranker(dataset, fitted, scheme, model=model)
@@ -259,8 +244,8 @@ def test_what_is_missed_is_measured(shop: tuple[Dataset, Path], run: Path, asked
     assert 0 < quality(short, ranker, Examples(asked.inputs, first), 2).recall < 0.9
 
 
-def test_answers_are_those_of_the_model_with_its_prior(run: Path, shop: tuple[Dataset, Path]) -> None:
-    model = SessionRec.load(run)
+def test_answers_are_those_of_the_model_with_its_prior(prior_run: Path, shop: tuple[Dataset, Path]) -> None:
+    model = SessionRec.load(prior_run)
     users = shop[0].read(shop[0].row_groups[0]).user_U[:4].to_list()
     intake = model.users(users, shop[0])
     answers = model.recommend(intake, 18)
@@ -281,8 +266,8 @@ def test_answers_are_those_of_the_model_with_its_prior(run: Path, shop: tuple[Da
         assert code == int(wanted.argmax()) + 1
 
 
-def test_an_event_changes_what_strangers_are_told(run: Path) -> None:
-    model = SessionRec.load(run)
+def test_an_event_changes_what_strangers_are_told(prior_run: Path) -> None:
+    model = SessionRec.load(prior_run)
     now = day(14) + timedelta(hours=1)
     (before,) = model.recommend([[]], 18, now=now)
     assert before.source == "prior"
@@ -307,40 +292,40 @@ def test_a_model_without_a_prior_keeps_no_counts(model: SessionRec) -> None:
         live_ranker(model.model, None)
 
 
-def test_an_index_of_the_model_alone_is_refused(run: Path, shop: tuple[Dataset, Path], tmp_path: Path) -> None:
+def test_an_index_of_the_model_alone_is_refused(prior_run: Path, shop: tuple[Dataset, Path], tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(shop[1], folder)
     index(folder, shop[0], IndexingConfig(index=ExactConfig()))
-    shutil.copytree(run / "model", folder / "model", dirs_exist_ok=True)
+    shutil.copytree(prior_run / "model", folder / "model", dirs_exist_ok=True)
     with pytest.raises(ArtifactError, match="index"):
         SessionRec.load(folder)
     index(folder, shop[0], IndexingConfig(index=ExactConfig()))
     assert SessionRec.load(folder).recommend([[["s00"]]], 2)[0].items
 
 
-def test_evaluation_shows_the_model_with_and_without(run: Path, shop: tuple[Dataset, Path]) -> None:
+def test_evaluation_shows_the_model_with_and_without(prior_run: Path, shop: tuple[Dataset, Path]) -> None:
     config = EvaluationConfig(floors=("popularity",), num_examples=1)
-    evaluation = evaluate(run, shop[0], config)
+    evaluation = evaluate(prior_run, shop[0], config)
     names = [report.system for report in evaluation.reports]
     assert names == ["SessionRec-HSTU with prior", "SessionRec-HSTU", "popularity"]
     plain = evaluate(shop[1], shop[0], config)
     assert evaluation.reports[1].metrics == plain.reports[0].metrics
-    trained = artifact.load(run)
+    trained = artifact.load(prior_run)
     assert type(ranker_for(trained, shop[0], "test")).__name__ == "PriorRanker"
 
 
-def test_a_prior_that_is_gone_is_told(run: Path, tmp_path: Path) -> None:
+def test_a_prior_that_is_gone_is_told(prior_run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    shutil.copytree(run, folder)
+    shutil.copytree(prior_run, folder)
     (file,) = folder.glob("model/files-*/prior.safetensors")
     file.unlink()
     with pytest.raises(ArtifactError, match=r"prior.safetensors: missing"):
         artifact.load(folder)
 
 
-def test_a_prior_of_another_catalogue_is_told(run: Path) -> None:
-    (file,) = run.glob("model/files-*/prior.safetensors")
-    values = json.loads((run / "model" / "manifest.json").read_text())["body"]["prior"]
+def test_a_prior_of_another_catalogue_is_told(prior_run: Path) -> None:
+    (file,) = prior_run.glob("model/files-*/prior.safetensors")
+    values = json.loads((prior_run / "model" / "manifest.json").read_text())["body"]["prior"]
     assert store.read(values, file, 18).live.acted.num_candidates == 18
     for wrong, num_candidates, told in (
         (values, 17, "counts of 17 items"),
@@ -353,10 +338,10 @@ def test_a_prior_of_another_catalogue_is_told(run: Path) -> None:
 
 
 def test_the_whole_score_is_measured_where_there_is_a_prior(
-    run: Path, shop: tuple[Dataset, Path], tmp_path: Path
+    prior_run: Path, shop: tuple[Dataset, Path], tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    shutil.copytree(run, folder)
+    shutil.copytree(prior_run, folder)
     built = index(folder, shop[0], IndexingConfig(index=ExactConfig(), k=5))
     assert built.found is not None
     assert (built.found.k, built.found.recall) == (5, 1.0)
@@ -365,16 +350,16 @@ def test_the_whole_score_is_measured_where_there_is_a_prior(
     assert kept["recall"] == 1.0 and kept["ms_a_question"] > 0
 
 
-def test_an_event_of_the_future_is_refused(run: Path) -> None:
+def test_an_event_of_the_future_is_refused(prior_run: Path) -> None:
     """Counts only fade, so it would outweigh all others until then."""
-    model = SessionRec.load(run)
+    model = SessionRec.load(prior_run)
     with pytest.raises(HistoryError, match="expected the time of an event that happened, got 2099"):
         model.add(sku(0, 0), day(14).replace(year=2099))
 
 
-def test_users_of_other_times_share_the_list_of_what_is_fresh(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_of_other_times_share_the_list_of_what_is_fresh(prior_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the newest event, items stand as just after it: one list does for all."""
-    model = SessionRec.load(run)
+    model = SessionRec.load(prior_run)
     made: list[int] = []
     stranger = PriorRanker.stranger
 
@@ -390,8 +375,8 @@ def test_users_of_other_times_share_the_list_of_what_is_fresh(run: Path, monkeyp
     assert len(made) == 2
 
 
-def test_strangers_lists_are_ordered_by_the_weights_for_that(run: Path) -> None:
-    model = SessionRec.load(run)
+def test_strangers_lists_are_ordered_by_the_weights_for_that(prior_run: Path) -> None:
+    model = SessionRec.load(prior_run)
     ids, now = model.model.items["item"].to_list(), day(13)
     (found,), (listed,) = (model.rank([[]], [ids], now=now, as_shown=as_shown) for as_shown in (False, True))
     assert model._beside is not None
@@ -404,9 +389,9 @@ def test_strangers_lists_are_ordered_by_the_weights_for_that(run: Path) -> None:
 
 @pytest.mark.parametrize("most", [1, 2, 100])
 def test_only_the_best_neighbours_are_looked_at(
-    shop: tuple[Dataset, Path], run: Path, asked: Examples, most: int
+    shop: tuple[Dataset, Path], prior_run: Path, asked: Examples, most: int
 ) -> None:
-    ranker, _ = retriever_of(run, shop[0], ALL)
+    ranker, _ = retriever_of(prior_run, shop[0], ALL)
     scorer = ranker.scorer(asked)
     (cells,) = scorer._features._cells.others
     size, found = ranker.num_candidates, set(scorer.own_keys(most).tolist())

@@ -25,6 +25,16 @@ SYSTEMS = {MODEL: 0.5, "popularity": 0.0, "recency popularity": 0.35, "repeat": 
 """How much of the users' taste each system knows."""
 WITH_PRIOR = {f"{MODEL} with prior": 0.7} | SYSTEMS
 """The same, of a model with a prior."""
+RETRIEVED = ", retrieved"
+ONE_CLOCK = "validation from 2024-03-04 00:00, test from 2024-03-06 00:00 (UTC)"
+"""As the ledger words a split at two moments."""
+
+
+def with_retrieved(systems: dict[str, float], knows: float) -> dict[str, float]:
+    """The same, with the model answering through its retriever, in the place that an evaluation gives it."""
+    own = [name for name in systems if name.startswith(MODEL)]
+    floors = {name: known for name, known in systems.items() if name not in own}
+    return {name: systems[name] for name in own} | {f"{own[0]}{RETRIEVED}": knows} | floors
 
 
 class World:
@@ -88,6 +98,7 @@ class World:
                 return DotScorer(scores, torch.eye(scores.shape[1]))
 
         about = {"model": FINGERPRINT} if name.startswith(MODEL) else {}
+        about |= {"retrieval": "hnsw"} if name.endswith(RETRIEVED) else {}
         return evaluate(Fixed(), [self.examples], self.facts, protocol, name=name, about=about)
 
 
@@ -247,8 +258,10 @@ def examples_of(world: World, titles: list[str], number: int) -> list[dict[str, 
     return found
 
 
-def write_evaluation(run: Path, reports: list[EvalReport], examples: list[dict[str, Any]], **changed: Any) -> None:
-    """RUN/evaluation."""
+def write_evaluation(
+    run: Path, reports: list[EvalReport], examples: list[dict[str, Any]], *, folder: str = "evaluation", **changed: Any
+) -> None:
+    """RUN/evaluation, or one in another folder."""
     body = {
         "part": "test",
         "systems": [report.system for report in reports],
@@ -258,7 +271,7 @@ def write_evaluation(run: Path, reports: list[EvalReport], examples: list[dict[s
         "dataset": dataset_facts(),
         "seconds": {report.system: 1.5 for report in reports},
     }
-    with ArtifactWriter(run / "evaluation", kind="evaluation", format=1) as writer:
+    with ArtifactWriter(run / folder, kind="evaluation", format=1) as writer:
         for number, report in enumerate(reports):
             report.save(writer.file(f"{number}.json"))
         writer.file("examples.json").write_text(json.dumps(examples), encoding="utf-8")

@@ -6,12 +6,14 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 from pydantic import Field, field_validator
 
-from sessionrec.artifacts import ArtifactWriter, read_manifest
+from sessionrec import index as indexes
+from sessionrec.artifacts import MANIFEST, ArtifactWriter, read_manifest
 from sessionrec.baselines import STANDARD, FloorName, fit_floors
 from sessionrec.config import Config
 from sessionrec.data.dataset import Dataset
@@ -20,13 +22,18 @@ from sessionrec.data.view import View, evaluation_view, whole_view
 from sessionrec.errors import ConfigError
 from sessionrec.evaluate import EvalProtocol, EvalReport, quality_of
 from sessionrec.evaluate import evaluate as ask_all
+from sessionrec.index import Index, IndexConfig
 from sessionrec.pipeline.prior import model_ranker, ranker_for
 from sessionrec.pipeline.runs import RunFolder
 from sessionrec.pipeline.showcase import showcase
 from sessionrec.pipeline.training import facts_of, questions
+from sessionrec.prior import PriorRanker
 from sessionrec.progress import Progress, silent
 from sessionrec.recommend import artifact
 from sessionrec.recommend.artifact import TrainedModel
+from sessionrec.recommend.ranker import ModelRanker
+from sessionrec.recommend.retrieval import Reach, dense_vectors
+from sessionrec.recommend.retrieved import Retrieved, search_of
 from sessionrec.scoring import Ranker
 
 KIND, FORMAT = "evaluation", 1
@@ -56,6 +63,10 @@ class EvaluationConfig(Config):
     """Metric on validation that chooses parameters of floors; at the top of the list floors are strongest."""
     batch_users: int = Field(default=512, ge=1)
     """Users a batch."""
+    retrieval: Literal["served", "lists"] | None = None
+    """Whether the model also answers by an index, and with a prior the lists beside it, without scoring everything: as
+    `recommend` does, which scores a small catalogue whole (`served`), or whatever the size (`lists`). The index is the
+    run's, by default an exact one."""
     num_examples: int = Field(default=4, ge=0)
     """Users whose answers are kept to be read."""
     threads: int | None = Field(default=None, ge=1)
@@ -78,7 +89,8 @@ class EvaluationConfig(Config):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """Figures of a model and the floors; the model first. One with a prior is followed by itself without."""
+    """Figures of a model and the floors; the model first. One with a prior is followed by itself without, and then by
+    what is retrieved, if that was asked."""
 
     reports: list[EvalReport]
     choices: dict[str, dict[str, float]]
@@ -116,7 +128,8 @@ def evaluate(
     model = artifact.load(folder.path)
     dataset = model.open_dataset(dataset)
     is_stream = config.protocol.is_stream
-    ranker = ranker_for(model, dataset, config.part, is_stream=is_stream)
+    alone = model_ranker(model, dataset, view=model.shown, is_stream=is_stream)
+    ranker = ranker_for(model, dataset, config.part, is_stream=is_stream, alone=alone)
     asked = Asked(dataset, evaluation_view(model.asked_view, config.part, config.protocol.targets), config)
     about = {"data": dataset.digest, "part": config.part}
     seconds: dict[str, float] = {}
@@ -127,8 +140,12 @@ def evaluate(
         raise ConfigError(f"floor_metric: {error}") from None
     reports = [asked.report(system_name(model), ranker, run_about, seconds, progress)]
     if model.prior is not None:
-        alone = model_ranker(model, dataset, view=model.shown, is_stream=is_stream)
         reports.append(asked.report(model_name(model), alone, run_about, seconds, progress))
+    if config.retrieval is not None:
+        beside = ranker if isinstance(ranker, PriorRanker) else None
+        served, kind = _served(alone, beside, config, _index_of(folder, model))
+        name = f"{system_name(model)}, retrieved"
+        reports.append(asked.report(name, served, run_about | {"retrieval": kind}, seconds, progress))
     choices: dict[str, dict[str, float]] = {}
     if config.floors:
         # Floors are asked the same, after whole histories: they know no positions.
@@ -151,6 +168,26 @@ def evaluate(
     examples = showcase(ranker, dataset, asked.view, questions(), config.num_examples, exclude_seen=is_filtered)
     _write(evaluation_folder(run, config), model, evaluation, {"part": config.part, "seconds": seconds}, examples)
     return evaluation
+
+
+def _index_of(folder: RunFolder, model: TrainedModel) -> Index | None:
+    """The run's index, if one was built."""
+    return indexes.load(folder.index, model=model.fingerprint) if (folder.index / MANIFEST).is_file() else None
+
+
+def _served(
+    alone: ModelRanker, beside: PriorRanker | None, config: EvaluationConfig, stored: Index | None
+) -> tuple[Retrieved, str]:
+    """What answers by an index, and the kind of the index."""
+    protocol, vectors_VD = config.protocol, dense_vectors(alone, beside)
+    recipe = cast(IndexConfig, indexes.ExactConfig() if stored is None else stored.config)
+    if stored is None or stored.holdings.num_items != len(vectors_VD):
+        # The run's has items that came after training, and they can be answers to some questions only.
+        stored = recipe.build(np.arange(1, len(vectors_VD) + 1), vectors_VD)
+    search = search_of(alone, beside, stored, Reach(whole=0) if config.retrieval == "lists" else None)
+    k = max(*protocol.ks, protocol.list_length)
+    served = Retrieved(search, min(k, len(vectors_VD)), is_filtered=protocol.seen == "filtered")
+    return served, recipe.kind
 
 
 @dataclass(frozen=True, slots=True)

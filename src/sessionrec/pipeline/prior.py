@@ -113,7 +113,12 @@ def prior_ranker(
 
 
 def ranker_for(
-    trained: TrainedModel, dataset: Dataset, part: Literal["validation", "test"], *, is_stream: bool = False
+    trained: TrainedModel,
+    dataset: Dataset,
+    part: Literal["validation", "test"],
+    *,
+    is_stream: bool = False,
+    alone: ModelRanker | None = None,
 ) -> Ranker:
     """What answers for a trained model where it is judged: with its prior, if any, knowing what is before a part. To be
     asked after the histories of its `asked_view`.
@@ -123,8 +128,9 @@ def ranker_for(
         dataset: It was trained on.
         part: Whose questions.
         is_stream: See `prior_ranker`.
+        alone: The model alone, if it is there already.
     """
-    model = model_ranker(trained, dataset, view=trained.shown, is_stream=is_stream)
+    model = alone or model_ranker(trained, dataset, view=trained.shown, is_stream=is_stream)
     if trained.prior is None:
         return model
     fitted, scheme = trained.prior.fitted, trained.prior.scheme

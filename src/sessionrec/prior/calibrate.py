@@ -16,7 +16,7 @@ Weights that order a given list are fitted likewise, d being what was shown in t
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ from sessionrec.prior.features import names_of
 from sessionrec.prior.items import ItemFeatures
 from sessionrec.prior.own import OwnFeatures
 from sessionrec.prior.prior import Hidden, Prior
-from sessionrec.prior.problem import MODEL, Cost, Cuts, Problem, Sheet, collect, collect_lists
+from sessionrec.prior.problem import MODEL, Cost, Problem, Sheet, collect, collect_lists
 from sessionrec.scoring import Ranker
 
 Flags = npt.NDArray[np.bool_]
@@ -43,7 +43,7 @@ _HELD_OUT, _LAYERS = 5, 3
 _BATCH_QUESTIONS, _LEARNING_RATE, _DECAY, _EPOCHS, _PATIENCE = 64, 5e-3, 1e-2, 100, 10
 _LEAST_STEPS = 24
 """Of an epoch; of few questions a batch has fewer."""
-_ROWS = 16_384
+_ROWS = 4096
 """Features made float32 at once."""
 
 
@@ -117,7 +117,7 @@ def calibrate(
     if config.hidden:
         weights_X, hidden = _with_hidden(problem, weights_X, usual_X, mean_X, config.hidden, generator)
         with torch.no_grad():
-            loss = float(finding(lambda features: _score(features, weights_X, hidden)))
+            loss = float(finding.of(lambda features: _score(features, weights_X, hidden)))
     order_X, shown_X = None, usual_X
     if config.has_order and items.scheme.has_shown:
         lists = collect_lists(batches, sheet, since_ms=lists_since_ms)
@@ -153,10 +153,23 @@ def _usual(spread_X: Tensor, is_used_X: Tensor) -> Tensor:
 
 def _moments(features_NX: Tensor) -> tuple[Tensor, Tensor]:
     """[X] mean and [X] standard deviation."""
-    size = max(len(features_NX), 1)
-    mean_X = torch.stack([piece.double().sum(0) for piece in torch.split(features_NX, _ROWS)]).sum(0) / size
-    squares = [(piece.double() - mean_X).square().sum(0) for piece in torch.split(features_NX, _ROWS)]
-    return mean_X.float(), (torch.stack(squares).sum(0) / size).sqrt().float()
+    size, sum_X = max(len(features_NX), 1), torch.zeros(features_NX.shape[1], dtype=torch.float64)
+    squares_X = torch.zeros_like(sum_X)
+    for _, piece in _widened(features_NX, torch.float64):
+        sum_X += piece.sum(0)
+    mean_X = sum_X / size
+    for _, piece in _widened(features_NX, torch.float64):
+        squares_X += piece.sub_(mean_X).square_().sum(0)
+    return mean_X.float(), (squares_X / size).sqrt().float()
+
+
+def _widened(features_NX: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
+    """Some rows at a time, in memory that is used again: small results that stay would else cut what each leaves into
+    pieces too small for the next, and the process would grow by everything that was ever widened."""
+    memory = torch.empty((min(_ROWS, len(features_NX)), features_NX.shape[1]), dtype=dtype)
+    for start in range(0, len(features_NX), _ROWS):
+        rows = slice(start, min(start + _ROWS, len(features_NX)))
+        yield rows, memory[: rows.stop - start].copy_(features_NX[rows])
 
 
 def _prior(names: tuple[str, ...], weights_X: Tensor, hidden: Hidden | None) -> Prior:
@@ -178,17 +191,16 @@ def _linear(cost: Cost, usual_X: Tensor, penalty: float) -> tuple[Tensor, float]
     usual_weights_X = torch.zeros(len(usual_X), requires_grad=True)
     optimizer = torch.optim.LBFGS([usual_weights_X], max_iter=_MOST_STEPS, line_search_fn="strong_wolfe")
 
-    def closure() -> Tensor:
+    def closure() -> float:
         optimizer.zero_grad()
-        weights_X = usual_weights_X * usual_X
-        loss = cost(lambda features: _product(features, weights_X)) + penalty * usual_weights_X.square().sum()
-        torch.autograd.backward(loss)
-        return loss
+        shrink = penalty * usual_weights_X.square().sum()
+        torch.autograd.backward(shrink)
+        return float(shrink.detach()) + cost.descend(lambda features: _product(features, usual_weights_X * usual_X))
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         weights_X = (usual_weights_X * usual_X).detach()
-        return weights_X, float(cost(lambda features: _product(features, weights_X)))
+        return weights_X, float(cost.of(lambda features: _product(features, weights_X)))
 
 
 class _Product(torch.autograd.Function):
@@ -197,13 +209,18 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features_NX: Tensor, weights_X: Tensor) -> Tensor:
         ctx.save_for_backward(features_NX)
-        return torch.cat([piece.float() @ weights_X for piece in torch.split(features_NX, _ROWS)])
+        found_N = torch.empty(len(features_NX))
+        for rows, piece in _widened(features_NX, torch.float32):
+            torch.mv(piece, weights_X, out=found_N[rows])
+        return found_N
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[None, Tensor]:
         (features_NX,), (slope_N,) = ctx.saved_tensors, slopes
-        pieces = zip(torch.split(features_NX, _ROWS), torch.split(slope_N, _ROWS), strict=True)
-        return None, torch.stack([slope @ piece.float() for piece, slope in pieces]).sum(0)
+        slope_X = torch.zeros(features_NX.shape[1])
+        for rows, piece in _widened(features_NX, torch.float32):
+            slope_X.addmv_(piece.T, slope_N[rows])
+        return None, slope_X
 
 
 def _product(features_NX: Tensor, weights_X: Tensor) -> Tensor:
@@ -253,12 +270,12 @@ def _with_hidden(
 ) -> tuple[Tensor, Hidden | None]:
     """Linear weights and hidden layers, the mean of several that were learnt without other users; one that answers
     these no better is the weights alone."""
-    user_Q, cuts = problem.user_Q.numpy(), problem.cuts()
+    user_Q = problem.user_Q.numpy()
     users = generator.permutation(np.unique(user_Q))
     found = []
     for number in range(_LAYERS):
         is_held_out_Q = np.isin(user_Q, users[number::_HELD_OUT])
-        found.append(_one_hidden(problem, cuts, is_held_out_Q, weights_X, usual_X, mean_X, size, generator))
+        found.append(_one_hidden(problem, is_held_out_Q, weights_X, usual_X, mean_X, size, generator))
     mean_X = torch.stack([linear_X for linear_X, _ in found]).mean(0)
     layers = [hidden for _, hidden in found if hidden is not None]
     if not layers:
@@ -273,7 +290,6 @@ def _with_hidden(
 
 def _one_hidden(
     problem: Problem,
-    cuts: Cuts,
     is_held_out_Q: Flags,
     weights_X: Tensor,
     usual_X: Tensor,
@@ -282,23 +298,22 @@ def _one_hidden(
     generator: np.random.Generator,
 ) -> tuple[Tensor, Hidden | None]:
     """Linear weights and a hidden layer; the weights as they were and None where it answers nobody better."""
-    others, learnt = problem.some(np.flatnonzero(is_held_out_Q), cuts), np.flatnonzero(~is_held_out_Q)
-    if not len(others.question_P) or not len(learnt):
+    learnt, of_others = np.flatnonzero(~is_held_out_Q), problem.finding(np.flatnonzero(is_held_out_Q))
+    if not of_others.has_positives or not len(learnt):
         return weights_X, None
-    of_others = others.finding()
     net = _Net(weights_X, usual_X, mean_X, size, generator)
     optimizer = torch.optim.AdamW(net.parameters(), lr=_LEARNING_RATE, weight_decay=_DECAY, fused=True)
     with torch.no_grad():
-        best_loss, best, since = float(of_others(net)), None, 0
+        best_loss, best, since = float(of_others.of(net)), None, 0
     for _ in range(_EPOCHS):
         steps = min(max(len(learnt) // _BATCH_QUESTIONS, _LEAST_STEPS), len(learnt))
         for questions in np.array_split(generator.permutation(learnt), steps):
-            loss = problem.some(np.sort(questions), cuts).finding()(net)
+            loss = problem.finding(np.sort(questions)).of(net)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
         with torch.no_grad():
-            found = float(of_others(net))
+            found = float(of_others.of(net))
         since += 1
         if found < best_loss:
             best_loss, best, since = found, copy.deepcopy(net.state_dict()), 0

@@ -16,11 +16,14 @@ its score times the item's experience.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
-from typing import Final
+from functools import cached_property, partial
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -38,15 +41,66 @@ MODEL: Final = 2
 """Columns that are the model's, at the end."""
 
 
+_PIECE_ROWS = 1 << 14
+"""Others that a cost is made of at once, more by at most those of one question."""
+
 Score = Callable[[Tensor], Tensor]
 """From [N, X] features, float16, to [N]."""
-Cost = Callable[[Score], Tensor]
-"""What a score costs, a mean over users."""
-Cuts = dict[str, IntArray]
-"""Where the questions' rows begin, by their letter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Piece:
+    """What some questions add to a cost."""
+
+    positive_PX: Callable[[], Tensor]
+    """Features, when they are wanted: all of a problem's at once would be all of them again."""
+    other_NX: Callable[[], Tensor]
+    log_expected_N: Tensor | None
+    """None = all are there once."""
+    question_P: Tensor
+    question_N: Tensor
+    num_questions: int
+    weight_P: Tensor
+
+    def of(self, score: Score) -> Tensor:
+        """Weighted sum of `log(e^{s_v} + sum_n e^{s_n}) - s_v`, n: the others of the same question."""
+        score_P, score_N, question_N = score(self.positive_PX()), score(self.other_NX()), self.question_N
+        if self.log_expected_N is not None:
+            score_N = score_N - self.log_expected_N
+        top_Q = torch.full((self.num_questions,), -torch.inf).scatter_reduce(0, question_N, score_N.detach(), "amax")
+        top_Q = torch.where(torch.isinf(top_Q), 0.0, top_Q)
+        sums_Q = torch.zeros(self.num_questions).index_add(0, question_N, (score_N - top_Q[question_N]).exp())
+        lse_Q = sums_Q.clamp_min(1e-30).log() + top_Q
+        return (torch.nn.functional.softplus(lse_Q[self.question_P] - score_P) * self.weight_P).sum()
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a score costs, a mean over users. Made some questions at a time: what a gradient is made from is many times
+    as large as the scores."""
+
+    pieces: list[_Piece]
+
+    @property
+    def has_positives(self) -> bool:
+        """Whether there is anything to be found, or put above others."""
+        return any(len(piece.weight_P) for piece in self.pieces)
+
+    def of(self, score: Score) -> Tensor:
+        """The cost."""
+        return torch.stack([piece.of(score) for piece in self.pieces]).sum()
+
+    def descend(self, score: Score) -> float:
+        """The cost; its gradient is added to that of the tensors that `score` looks at."""
+        total = 0.0
+        for piece in self.pieces:
+            loss = piece.of(score)
+            torch.autograd.backward(loss)
+            total += float(loss.detach())
+        return total
+
+
+@dataclass(frozen=True, kw_only=True)
 class Problem:
     """Some questions."""
 
@@ -72,98 +126,116 @@ class Problem:
         """Q."""
         return len(self.user_Q)
 
-    def finding(self) -> Cost:
+    def finding(self, questions: IntArray | None = None) -> Cost:
         """Of finding each positive in the catalogue: users alike, of a user the questions with a positive alike, of
-        these the positives alike."""
-        weight_P = self._alike(torch.ones(self.num_questions, dtype=torch.bool))
+        these the positives alike.
 
-        def cost(score: Score) -> Tensor:
-            score_D = score(self.draw_DX) - self.log_expected_D
-            return (self._cost(score(self.positive_PX), score_D, self.question_D) * weight_P).sum()
-
-        return cost
+        Args:
+            questions: Only these places, ascending; None = all.
+        """
+        asked = np.arange(self.num_questions) if questions is None else questions
+        return self._cost(asked, self._alike(asked, np.diff(self._cut_P)[asked] > 0), self._cut_D, has_draws=True)
 
     def ordering(self) -> Cost | None:
         """The same of putting it above what was passed over in its session; None where nothing was."""
-        weight_P = self._alike(torch.bincount(self.question_N, minlength=self.num_questions) > 0)
-        if not weight_P.any():
-            return None
+        asked = np.arange(self.num_questions)
+        weight_Q = self._alike(asked, (np.diff(self._cut_P) > 0) & (np.diff(self._cut_N) > 0))
+        return self._cost(asked, weight_Q, self._cut_N, has_draws=False) if weight_Q.any() else None
 
-        def cost(score: Score) -> Tensor:
-            return (self._cost(score(self.positive_PX), score(self.passed_NX), self.question_N) * weight_P).sum()
+    @cached_property
+    def _cut_P(self) -> IntArray:
+        return self._cut(self.question_P)
 
-        return cost
+    @cached_property
+    def _cut_D(self) -> IntArray:
+        return self._cut(self.question_D)
 
-    def _alike(self, is_asked_Q: Tensor) -> Tensor:
-        """[P] of some questions; they sum to 1, or are all 0."""
-        positives_Q = torch.bincount(self.question_P, minlength=self.num_questions)
-        is_asked_Q = is_asked_Q & (positives_Q > 0)
-        _, place_Q = torch.unique(self.user_Q, return_inverse=True)
-        questions_U = torch.bincount(place_Q, weights=is_asked_Q.float())
-        weight_P = (is_asked_Q / (positives_Q * questions_U[place_Q]))[self.question_P].nan_to_num(0.0)
-        return (weight_P / weight_P.sum().clamp_min(1e-30)).float()
+    @cached_property
+    def _cut_N(self) -> IntArray:
+        return self._cut(self.question_N)
 
-    def _cost(self, score_P: Tensor, score_N: Tensor, question_N: Tensor) -> Tensor:
-        """[P] `log(e^{s_v} + sum_n e^{s_n}) - s_v` against others of the same question."""
-        top_Q = torch.full((self.num_questions,), -torch.inf).scatter_reduce(0, question_N, score_N.detach(), "amax")
-        top_Q = torch.where(torch.isinf(top_Q), 0.0, top_Q)
-        sums_Q = torch.zeros(self.num_questions).index_add(0, question_N, (score_N - top_Q[question_N]).exp())
-        lse_Q = sums_Q.clamp_min(1e-30).log() + top_Q
-        return torch.nn.functional.softplus(lse_Q[self.question_P] - score_P)
+    def _cut(self, question: Tensor) -> IntArray:
+        """[Q + 1] where each question's rows begin."""
+        return np.searchsorted(question.numpy(), np.arange(self.num_questions + 1))
 
-    def cuts(self) -> Cuts:
-        """[Q + 1] each: cuts positives, draws and what was passed over into questions."""
-        every = np.arange(self.num_questions + 1)
-        sides = {"P": self.question_P, "D": self.question_D, "N": self.question_N}
-        return {name: np.searchsorted(question.numpy(), every) for name, question in sides.items()}
+    def _alike(self, asked: IntArray, is_asked: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """[q] what each positive of some questions counts; all of them together 1, or nothing."""
+        _, place = np.unique(self.user_Q.numpy()[asked], return_inverse=True)
+        questions = np.bincount(place, weights=is_asked)[place]
+        weight = np.divide(is_asked, np.diff(self._cut_P)[asked] * questions, out=np.zeros(len(asked)), where=is_asked)
+        return weight / max(len(np.unique(place[is_asked])), 1)
 
-    def some(self, questions: IntArray, cuts: Cuts) -> Problem:
-        """The problem of some questions, ascending.
-
-        Args:
-            questions: Their places.
-            cuts: See `cuts`; made once for many.
-        """
-        parts = {}
-        for name, offsets in cuts.items():
-            places, rows = take_rows(offsets, questions)
-            parts[name] = (torch.from_numpy(places), torch.from_numpy(row_of_element(rows)))
-        return Problem(
-            positive_PX=self.positive_PX[parts["P"][0]],
-            draw_DX=self.draw_DX[parts["D"][0]],
-            passed_NX=self.passed_NX[parts["N"][0]],
-            log_expected_D=self.log_expected_D[parts["D"][0]],
-            question_P=parts["P"][1],
-            question_D=parts["D"][1],
-            question_N=parts["N"][1],
-            user_Q=self.user_Q[torch.from_numpy(questions)],
-        )
+    def _cost(self, asked: IntArray, weight_Q: npt.NDArray[np.float64], cut_N: IntArray, *, has_draws: bool) -> Cost:
+        others_NX = self.draw_DX if has_draws else self.passed_NX
+        before = np.concatenate([[0], np.cumsum(np.diff(cut_N)[asked])])
+        # A piece ends where the next would begin: between questions.
+        ends = np.flatnonzero(np.diff(before[:-1] // _PIECE_ROWS)) + 1
+        pieces = []
+        for first, last in itertools.pairwise([0, *ends.tolist(), len(asked)]):
+            some = asked[first:last]
+            rows_P, question_P = _rows_of(self._cut_P, some)
+            rows_N, question_N = _rows_of(cut_N, some)
+            pieces.append(
+                _Piece(
+                    positive_PX=partial(_taken, self.positive_PX, rows_P),
+                    other_NX=partial(_taken, others_NX, rows_N),
+                    log_expected_N=self.log_expected_D[rows_N] if has_draws else None,
+                    question_P=question_P,
+                    question_N=question_N,
+                    num_questions=len(some),
+                    weight_P=torch.from_numpy(weight_Q[first:last].astype(np.float32))[question_P],
+                )
+            )
+        return Cost(pieces)
 
     @staticmethod
-    def join(parts: list[Problem]) -> Problem:
-        """One after the other; `parts` is emptied, so that memory never holds everything twice."""
-        starts = np.cumsum([0, *(part.num_questions for part in parts)]).tolist()
-        columns: dict[str, list[Tensor]] = {}
-        for field in fields(Problem):
-            shift = starts if field.name in ("question_P", "question_D", "question_N") else [0] * len(starts)
-            columns[field.name] = [
-                getattr(part, field.name) + at if at else getattr(part, field.name)
-                for part, at in zip(parts, shift, strict=False)
-            ]
-        parts.clear()
-        return Problem(**{name: _end_to_end(pieces) for name, pieces in columns.items()})
+    def join(parts: Iterable[Problem]) -> Problem | None:
+        """One after the other; None where there is none. Parts are taken as they come and none is kept."""
+        columns, size = {field.name: _Column() for field in fields(Problem)}, 0
+        for part in parts:
+            for name, column in columns.items():
+                column.add(getattr(part, name).numpy(), size if name.startswith("question_") else 0)
+            size += part.num_questions
+        return Problem(**{name: column.tensor() for name, column in columns.items()}) if size else None
 
 
-def _end_to_end(pieces: list[Tensor]) -> Tensor:
-    """The pieces as one, each dropped when it has been copied; memory that is not yet written to is not yet there."""
-    size = sum(len(piece) for piece in pieces)
-    joined = pieces[0].new_empty((size, *pieces[0].shape[1:]))
-    at = 0
-    for place, piece in enumerate(pieces):
-        joined[at : at + len(piece)] = piece
-        at += len(piece)
-        pieces[place] = piece[:0].clone()
-    return joined
+def _rows_of(cut: IntArray, questions: IntArray) -> tuple[slice | Tensor, Tensor]:
+    """Rows of some questions, ascending, and the question of each by its place among them."""
+    rows, offsets = take_rows(cut, questions)
+    question = torch.from_numpy(row_of_element(offsets))
+    # Rows in one piece need no copy.
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
+        return slice(int(rows[0]), int(rows[-1]) + 1), question
+    return torch.from_numpy(rows), question
+
+
+def _taken(features_NX: Tensor, rows: slice | Tensor) -> Tensor:
+    return features_NX[rows]
+
+
+class _Column:
+    """Rows that grow where they are: the pages of a large array are moved, not copied, so that memory never holds it
+    twice."""
+
+    def __init__(self) -> None:
+        self._rows: npt.NDArray[Any] | None = None
+
+    def add(self, rows: npt.NDArray[Any], more: int) -> None:
+        """Append rows, each value the greater by `more`."""
+        size = 0 if self._rows is None else len(self._rows)
+        if self._rows is None:
+            self._rows = rows.copy()
+        else:
+            # Nobody else has seen the array yet.
+            self._rows.resize((size + len(rows), *rows.shape[1:]), refcheck=False)
+            self._rows[size:] = rows
+        if more:
+            self._rows[size:] += more
+
+    def tensor(self) -> Tensor:
+        """All rows."""
+        assert self._rows is not None
+        return torch.from_numpy(self._rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,21 +280,21 @@ def collect(
         return candidates.draw(targets.time_ms_Q.numpy(), sure // size_v, sure % size_v + 1)
 
     asked = (_since(examples, since_ms) for examples in batches)
-    parts = [_of_batch(examples, sheet, draw) for examples in asked if examples.targets.num_questions]
-    if not any(len(part.question_P) for part in parts):
+    problem = Problem.join(_of_batch(examples, sheet, draw) for examples in asked if examples.targets.num_questions)
+    if problem is None or not len(problem.question_P):
         raise EmptyDatasetError(
             "no validation question asks for a candidate, so a prior has nothing to be fitted to; split otherwise, or "
             "fit without a prior"
         )
-    return Problem.join(parts)
+    return problem
 
 
 def collect_lists(batches: Iterable[Examples], sheet: Sheet, *, since_ms: int) -> Problem | None:
     """The problem of what questions' sessions showed, without candidates: there is only something to order. None where
     there is no question."""
     asked = (_since(examples, since_ms) for examples in batches)
-    parts = [_of_batch(examples, sheet, lambda *_: NONE) for examples in asked if examples.targets.num_questions]
-    return Problem.join(parts) if parts else None
+    some = (examples for examples in asked if examples.targets.num_questions)
+    return Problem.join(_of_batch(examples, sheet, lambda *_: NONE) for examples in some)
 
 
 def _since(examples: Examples, since_ms: int) -> Examples:

@@ -26,6 +26,7 @@ from sessionrec.index import Answer, Filter, Index
 from sessionrec.jagged import IntArray, Jagged, position_in_row, row_of_element
 from sessionrec.prior import PriorRanker
 from sessionrec.prior.features import merged
+from sessionrec.prior.prior import PriorScorer
 from sessionrec.recommend.ranker import ModelRanker
 from sessionrec.schema import NO_ITEM
 from sessionrec.scoring import DotScorer, Scorer, top_k
@@ -99,9 +100,31 @@ class Retriever:
             exclude: Q rows of item indices that cannot be answers.
             allow: The only items that may be answers.
         """
-        size_v = self.num_candidates
+        return self.scored(examples, k, exclude=exclude, allow=allow)[1]
+
+    def scored(
+        self,
+        examples: Examples,
+        k: int,
+        *,
+        exclude: Jagged[npt.NDArray[Any]] | None = None,
+        allow: Filter | None = None,
+    ) -> tuple[PriorScorer, Answer]:
+        """What scores the questions, and `search` by it."""
         queries_QD = self._model.queries(examples).float()
         scorer = self._ranker.scorer(examples, DotScorer(queries_QD, self._model.items_VD))
+        return scorer, self._found(examples, queries_QD, scorer, k, exclude, allow)
+
+    def _found(
+        self,
+        examples: Examples,
+        queries_QD: torch.Tensor,
+        scorer: PriorScorer,
+        k: int,
+        exclude: Jagged[npt.NDArray[Any]] | None,
+        allow: Filter | None,
+    ) -> Answer:
+        size_v = self.num_candidates
         if allow is None and size_v <= self._reach.whole:
             hidden = None
             if exclude is not None:

@@ -39,7 +39,8 @@ def write_run_report(run: Path | str, path: Path | str, progress: Progress = lam
     """Write the report of a training run; what stood at `path` before is replaced at once, by the whole file.
 
     Args:
-        run: Folder with `model`, and where they were made `metrics.jsonl`, `evaluation` and `index`; see `run_files`.
+        run: Folder with `model`, and where they were made `metrics.jsonl`, `index` and evaluations, plain and live; see
+            `run_files`.
         path: The HTML file. The same folder gives the same bytes.
         progress: Called with stage, draws done and draws in all.
 

@@ -35,6 +35,7 @@ THIRD: Final = "#0a000a"
 FOURTH: Final = "#0a000b"
 FIFTH: Final = "#0a000c"
 PAGE: Final = "#0a000d"
+SIXTH: Final = "#0a000e"
 VARIABLES: Final = {
     INK: "--ink",
     MUTED: "--muted",
@@ -48,6 +49,7 @@ VARIABLES: Final = {
     THIRD: "--third",
     FOURTH: "--fourth",
     FIFTH: "--fifth",
+    SIXTH: "--sixth",
     PAGE: "--page",
 }
 

@@ -31,6 +31,11 @@ class DatasetFacts(Read):
     session_rule: str | None = None
     split_rule: str | None = None
 
+    @property
+    def has_one_clock(self) -> bool:
+        """Whether the parts are periods, the same for all users; told by the words of `data.ledger.split_rule`."""
+        return self.split_rule is not None and self.split_rule.startswith("validation from ")
+
 
 class Selection(Read):
     """How the weights were chosen."""

@@ -3,14 +3,16 @@
     RUN/model           artifact: config, data set, how the model was chosen
     RUN/metrics.jsonl   one line an epoch
     RUN/evaluation      artifact: an `EvalReport` of each system, and some users to read
+    RUN/`LIVE`          the same kind, asked with what a stream tells
     RUN/index           artifact: figures of the index
 
-The last three may be missing; what is there must be whole. Unknown entries are other people's and are left alone.
+All but the model may be missing; what is there must be whole. Unknown entries are other people's and are left alone.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -23,6 +25,8 @@ from sessionrec.errors import ArtifactError
 from sessionrec.report.bootstrap import FloatArray
 from sessionrec.report.run_facts import DatasetFacts, IndexFacts, ModelFacts, Read
 
+# As `pipeline.runs` names it.
+LIVE: Final = "evaluation-test-session-kept-stream"
 # As `evaluate.report` names them; importing it would load torch.
 NUM_BEFORE: Final = "num_before"
 WEIGHT: Final = "weight"
@@ -30,6 +34,7 @@ ASKED: Final = ("user_index", "num_questions", "num_targets")
 _PLAIN: Final = (*ASKED, NUM_BEFORE, WEIGHT)
 
 T = TypeVar("T", bound="Read")
+V = TypeVar("V")
 Row = dict[str, float | int | str | None]
 
 
@@ -118,6 +123,16 @@ class System(Read):
         """Lengths of the list at which metrics are taken."""
         return list(self.protocol["ks"])
 
+    @property
+    def is_floor(self) -> bool:
+        """Whether this is something a model has to beat: its report names no model."""
+        return "model" not in self.about
+
+    @property
+    def is_retrieved(self) -> bool:
+        """Whether this is the model answering through its retriever, not scoring every candidate."""
+        return not self.is_floor and "retrieval" in self.about
+
     def values(self, metric: str) -> FloatArray:
         """[U] one metric of every user; NaN = has none."""
         values: FloatArray = self.users[metric].to_numpy().astype(np.float64)
@@ -135,7 +150,8 @@ class _EvaluationBody(Read):
 
 
 class Evaluation(Read):
-    """All systems on the same questions, the model first; one with a prior is followed by itself without."""
+    """All systems on the same questions, the model first; one with a prior is followed by itself without, then the
+    model retrieved, then floors."""
 
     part: str
     systems: list[System]
@@ -146,8 +162,13 @@ class Evaluation(Read):
 
     @property
     def has_prior(self) -> bool:
-        """Whether the second system is the model without its prior, and no floor, whose report names no model."""
-        return len(self.systems) > 1 and "model" in self.systems[1].about
+        """Whether the model is followed by itself without its prior."""
+        judged = self.judged(self.systems)
+        return len(judged) > 1 and not judged[1].is_floor
+
+    def judged(self, rows: Sequence[V]) -> list[V]:
+        """Of one row a system, those of the model, of it without its prior, and of the floors."""
+        return [row for row, system in zip(rows, self.systems, strict=True) if not system.is_retrieved]
 
 
 class Run(Read):
@@ -161,6 +182,8 @@ class Run(Read):
     unreadable_lines: int
     """Lines of `metrics.jsonl` that a killed run left torn."""
     evaluation: Evaluation | None
+    live: Evaluation | None
+    """Of the same part, asked as a live system is."""
     index: IndexFacts | None
 
 
@@ -180,6 +203,7 @@ def read_run(path: Path) -> Run:
         epochs=epochs,
         unreadable_lines=torn,
         evaluation=_evaluation(path / "evaluation"),
+        live=_live(path / LIVE),
         index=_index(path / "index"),
     )
 
@@ -230,6 +254,13 @@ def _evaluation(path: Path) -> Evaluation | None:
         dataset=body.dataset,
         created=manifest.created,
     )
+
+
+def _live(path: Path) -> Evaluation | None:
+    found = _evaluation(path)
+    if found is not None and found.systems[0].protocol.get("known") != "stream":
+        raise ArtifactError(f"{path}: was not asked with `protocol.known=stream`; evaluate again with it")
+    return found
 
 
 def _system(path: Path, manifest: Manifest, body: _EvaluationBody, name: str) -> System:

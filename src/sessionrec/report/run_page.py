@@ -16,6 +16,7 @@ from sessionrec.progress import Progress
 from sessionrec.report import bootstrap, run_plots, run_prior, run_words
 from sessionrec.report.bootstrap import Estimate
 from sessionrec.report.html_file import render, write_whole
+from sessionrec.report.numbers import score
 from sessionrec.report.run_facts import PriorFacts
 from sessionrec.report.run_files import WEIGHT, Evaluation, Example, Run, System, read_run
 from sessionrec.report.run_groups import by_history
@@ -37,10 +38,15 @@ def html(run: Run, progress: Progress) -> str:
     """The whole page."""
     model = run.model
     about = {"name": model.preset or "Model", "title": f"{model.preset or 'Model'} on {printable(model.dataset.name)}"}
-    results = None
+    log, results, live = printable(model.dataset.name), None, None
+    count = _counter(progress, _passes(run) * bootstrap.RESAMPLES)
     if run.evaluation is not None:
-        results = _results(run.evaluation, printable(model.dataset.name), progress)
-        about = {"name": results["names"][0], "title": results["headline"]}
+        results = _results(run.evaluation, log, count)
+    if run.live is not None:
+        live = _live(run.live, run.evaluation, log, count)
+    asked = results or live
+    if asked is not None:
+        about = {"name": asked["names"][0], "title": asked["headline"]}
     else:
         about["title"] += ", not evaluated yet"
     return render(
@@ -49,6 +55,8 @@ def html(run: Run, progress: Progress) -> str:
         model=model,
         about=about,
         results=results,
+        live=live,
+        asked=asked,
         prior=_prior(model.prior) if model.prior is not None else None,
         remarks=run_words.remarks(run),
         stopped=run_words.stopped(model.selection),
@@ -64,51 +72,103 @@ def html(run: Run, progress: Progress) -> str:
     )
 
 
-def _results(evaluation: Evaluation, log: str, progress: Progress) -> dict[str, Any]:
-    """Everything that is said of the evaluation."""
+def _results(evaluation: Evaluation, log: str, count: Callable[[int], None]) -> dict[str, Any]:
+    """Everything that is said of the plain evaluation."""
+    systems, first, has_prior = evaluation.systems, evaluation.systems[0], evaluation.has_prior
+    in_session = _in_session(evaluation)
+    found = _beside(evaluation, log, in_session, count)
+    names, main, estimates = found["names"], found["main"], found["estimates"]
+    judged = {metric: evaluation.judged(estimates[metric]) for metric in estimates}
+    judged_names = evaluation.judged(names)
+    groups = by_history(systems, main, count)
+    in_session = [metric for metric in in_session if metric in estimates]
+    drawn = [metric for metric in _DRAWN if metric in estimates] or found["metrics"][:3]
+    k = 100 if 100 in first.ks else first.ks[-1]
+    return found | {
+        "others": "Floor" if all(system.is_floor for system in systems[1:]) else "System",
+        "in_session": in_session,
+        "lists": list(first.lists),
+        "groups": groups,
+        "popularity_k": k,
+        "has_prior": has_prior,
+        "added": run_prior.added(judged_names, judged, _compared(main, drawn, in_session)) if has_prior else [],
+        "metric_plots": run_plots.metric_plots(names, estimates, drawn),
+        "session_plots": run_plots.session_plots(names, estimates),
+        "session_verdicts": run_words.verdicts(judged_names, judged[in_session[0]], has_prior=has_prior)
+        if in_session
+        else [],
+        "breakdown_plots": _breakdown_plots(systems, names, groups, main, k),
+        "resamples": bootstrap.RESAMPLES,
+        "seed": bootstrap.SEED,
+        "examples": [_marked(example) for example in evaluation.examples],
+    }
+
+
+def _live(evaluation: Evaluation, plain: Evaluation | None, log: str, count: Callable[[int], None]) -> dict[str, Any]:
+    """What is said of the evaluation as a live system is asked."""
+    found = _beside(evaluation, f"{log}, as a live system is asked", (), count)
+    # A system keeps the colour that it has in the figures, which are of the plain evaluation.
+    drawn = [] if plain is None else [printable(system.name) for system in plain.systems]
+    return found | {
+        "colors": run_plots.color_variables(found["names"], drawn),
+        "otherwise": run_words.live(evaluation, plain),
+    }
+
+
+def _beside(evaluation: Evaluation, log: str, more: Sequence[str], count: Callable[[int], None]) -> dict[str, Any]:
+    """The systems of an evaluation beside each other: what the table of metrics needs, and what is concluded from it.
+
+    Args:
+        evaluation: Which.
+        log: Where, in the words of the headline.
+        more: Metrics to estimate that the table does not have.
+        count: Told the draws just done.
+    """
     systems, first, has_prior = evaluation.systems, evaluation.systems[0], evaluation.has_prior
     names = [printable(system.name) for system in systems]
     main = run_words.main_metric(first)
     metrics = [f"{name}@{k}" for name in ("ndcg", "recall") for k in first.ks]
-    in_session = [metric for metric in _IN_SESSION if metric in first.users.columns]
-    count = _counter(progress, (1 + bool(in_session) + len(systems[-1].by_history)) * bootstrap.RESAMPLES)
-    values = {metric: np.stack([system.values(metric) for system in systems]) for metric in (*metrics, *in_session)}
+    values = {metric: np.stack([system.values(metric) for system in systems]) for metric in (*metrics, *more)}
     estimates = bootstrap.estimate(values, first.users[WEIGHT].to_numpy().astype(np.float64), count)
-    groups = by_history(systems, main, count)
-    in_session = [metric for metric in in_session if metric in estimates]
-    drawn = [metric for metric in _DRAWN if metric in estimates] or metrics[:3]
-    k = 100 if 100 in first.ks else first.ks[-1]
+    judged_names, judged = evaluation.judged(names), evaluation.judged(estimates[main])
+    verdicts = run_words.verdicts(judged_names, judged, has_prior=has_prior)
+    # After that of the model without its prior, before the floors.
+    first_floor = 1 if has_prior else 0
+    verdicts[first_floor:first_floor] = [
+        run_words.retrieved(
+            system, {metric: estimates[metric][place] for metric in run_words.retrieved_metrics(system)}
+        )
+        for place, system in enumerate(systems)
+        if system.is_retrieved
+    ]
     return {
         "evaluation": evaluation,
         "systems": systems,
         "first": first,
         "names": names,
-        "notes": [run_words.choice(system.choice) for system in systems],
-        "colors": run_plots.color_variables(len(systems)),
+        "notes": [run_words.notes(system) for system in systems],
+        "colors": run_plots.color_variables(names),
         "main": main,
         "metrics": metrics,
-        "in_session": in_session,
         "estimates": estimates,
         "best": {metric: _best(estimates[metric]) for metric in estimates},
-        "lists": list(first.lists),
-        "groups": groups,
-        "popularity_k": k,
-        "has_prior": has_prior,
         "rival": run_words.rival(has_prior=has_prior),
-        "added": run_prior.added(names, estimates, _compared(main, drawn, in_session)) if has_prior else [],
-        "headline": run_words.headline(names, estimates[main], log, main, has_prior=has_prior),
-        "verdicts": run_words.verdicts(names, estimates[main], has_prior=has_prior),
-        "metric_plots": run_plots.metric_plots(names, estimates, drawn),
-        "session_plots": run_plots.session_plots(names, estimates),
-        "session_verdicts": run_words.verdicts(names, estimates[in_session[0]], has_prior=has_prior)
-        if in_session
-        else [],
-        "breakdown_plots": _breakdown_plots(systems, names, groups, main, k),
+        "headline": run_words.headline(judged_names, judged, log, main, has_prior=has_prior),
+        "verdicts": verdicts,
         "level": bootstrap.LEVEL,
-        "resamples": bootstrap.RESAMPLES,
-        "seed": bootstrap.SEED,
-        "examples": [_marked(example) for example in evaluation.examples],
     }
+
+
+def _passes(run: Run) -> int:
+    """How many times all users are drawn: for the metrics, in and between sessions, and for each group of users."""
+    plain = run.evaluation
+    passes = 0 if plain is None else 1 + bool(_in_session(plain)) + len(plain.systems[-1].by_history)
+    return passes + (run.live is not None)
+
+
+def _in_session(evaluation: Evaluation) -> list[str]:
+    """Metrics of ranking inside the session that were asked."""
+    return [metric for metric in _IN_SESSION if metric in evaluation.systems[0].users.columns]
 
 
 def _prior(prior: PriorFacts) -> dict[str, Any]:
@@ -134,9 +194,9 @@ def _breakdown_plots(systems: Sequence[System], names: Sequence[str], groups: An
     return plots + ([run_plots.popularity_plot(systems, k)] if systems[0].by_popularity else [])
 
 
-def _best(estimates: Sequence[Estimate]) -> float:
-    """What the best system has, to set it in bold; equals are all the best."""
-    return max(one.mean for one in estimates)
+def _best(estimates: Sequence[Estimate]) -> str:
+    """What the best system has, to set it in bold; all that read the same are the best."""
+    return score(max(one.mean for one in estimates))
 
 
 def _marked(example: Example) -> dict[str, Any]:
@@ -156,12 +216,11 @@ def _commands(run: Run) -> list[str]:
     """What makes this folder again; the config stands on the page."""
     folder = run_words.command_path(run.path)
     data = run_words.command_path(run.model.dataset.path)
-    return [
-        f"sessionrec fit {data} --config run.toml --out {folder}",
-        f"sessionrec evaluate {folder}",
-        f"sessionrec index {folder}",
-        f"sessionrec report {folder}",
-    ]
+    commands = [f"sessionrec fit {data} --config run.toml --out {folder}", run_words.evaluate_command(folder)]
+    # With one clock that is what a service would reach: worth asking, even if nobody has yet.
+    if run.live is not None or run.model.dataset.has_one_clock:
+        commands.append(run_words.evaluate_command(folder, is_live=True))
+    return [*commands, f"sessionrec index {folder}", f"sessionrec report {folder}"]
 
 
 def _training_metrics(run: Run) -> list[str]:

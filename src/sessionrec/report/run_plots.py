@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.transforms import blended_transform_factory
 
 from sessionrec.data.wording import compact, count, many, percent
 from sessionrec.report import figure as fig
@@ -31,18 +32,24 @@ _ROW_IN: Final = 0.46
 _BAR_IN: Final = 0.29
 _NAMES_IN: Final = 2.1
 _NAME_LENGTH: Final = 26
-_COLORS: Final = (fig.FIRST, fig.SECOND, fig.THIRD, fig.FOURTH, fig.FIFTH)
+_COLORS: Final = (fig.FIRST, fig.SECOND, fig.THIRD, fig.FOURTH, fig.FIFTH, fig.SIXTH)
 _PATCH: Final = {"facecolor": fig.PAGE, "edgecolor": "none", "pad": 1}
 """Behind words, so that no line runs through them."""
-_MARKS: Final = ("o", "s", "D", "^", "v")
+_MARKS: Final = ("o", "s", "D", "^", "v", "P")
 _MINUS: Final = "\N{MINUS SIGN}"
 _VISIBLE: Final = 0.005
 """What does not read .00."""
 
 
-def color_variables(number: int) -> list[str]:
-    """The CSS variable of each system's colour, for tables beside the figures."""
-    return list(islice(cycle(fig.VARIABLES[color] for color in _COLORS), number))
+def color_variables(names: Sequence[str], drawn: Sequence[str] = ()) -> list[str]:
+    """The CSS variable of each system's colour, for tables beside the figures.
+
+    Args:
+        names: Of the systems.
+        drawn: Those of the figures, in their order, if they are others.
+    """
+    order = list(dict.fromkeys((*drawn, *names)))
+    return [fig.VARIABLES[_COLORS[order.index(name) % len(_COLORS)]] for name in names]
 
 
 def metric_plots(names: Sequence[str], estimates: dict[str, list[Estimate]], metrics: Sequence[str]) -> list[Plot]:
@@ -254,7 +261,10 @@ def _grouped(axes: Axes, names: Sequence[str], estimates: Sequence[Sequence[Esti
 
 
 def _legend_above(axes: Axes) -> None:
-    fig.legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2, columnspacing=1.2)
+    # From the edge of the figure, not of the axes: long names need all of the width.
+    where: dict[str, Any] = {"bbox_transform": blended_transform_factory(axes.figure.transFigure, axes.transAxes)}
+    where |= {"loc": "lower left", "bbox_to_anchor": (0, 1)}
+    fig.legend(axes, ncols=2, borderaxespad=0.2, columnspacing=1.2, **where)
 
 
 def _styles(number: int) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """A run's results as sentences: what the model reached, and which floor is better, with what interval.
 
 In: `Estimate`s of one metric, the model's first; one with a prior is followed by itself without, which is no floor.
+What is retrieved is not among them and has a sentence of its own.
 Out: plain text. Nothing is called better or worse unless the interval of the paired difference leaves zero out.
 """
 
@@ -12,14 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sessionrec.data.people import printable
 from sessionrec.data.wording import duration, many, percent
 from sessionrec.report.bootstrap import Estimate, Gap
 from sessionrec.report.numbers import metric_name, score, signed, span
 from sessionrec.report.run_facts import Selection
-from sessionrec.report.run_files import Run, System
+from sessionrec.report.run_files import Evaluation, Run, System
 
 _SMALL: Final = 0.01
 _SAME_SHARE: Final = 1e-9
+_STREAM: Final = "protocol.known=stream"
+_AS_SERVED: Final = (
+    "Here a stream tells of every event up to the question, as it tells a service; the model stays as it was trained."
+)
+_LIVE_TERMS: Final = ("candidates", "known of all users")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,16 +94,56 @@ def _floors(names: Sequence[str], estimates: Sequence[Estimate], *, has_prior: b
 
 
 def _verdict(name: str, floor: Estimate, model: str) -> Verdict:
-    gap = floor.gap
-    assert gap is not None, name
-    named = f"{_capital(name)} {score(floor.mean)}"
+    assert floor.gap is not None, name
+    return Verdict(gap=floor.gap, words=f"{_capital(name)} {_told(floor, model)}")
+
+
+def _told(one: Estimate, other: str) -> str:
+    """A mean, and how it stands to the first system's."""
+    gap = one.gap
+    assert gap is not None, other
     if gap.sign > 0:
-        words = f"{named} is better by {score(gap.mean)} {span(gap.low, gap.high)}"
-    elif gap.sign < 0:
-        words = f"{named} is worse by {score(-gap.mean)} {span(-gap.high, -gap.low)}"
-    else:
-        words = f"{named} cannot be told from {model}: difference {signed(gap.mean)} {span(gap.low, gap.high)}"
-    return Verdict(gap=gap, words=words)
+        return f"{score(one.mean)} is better by {score(gap.mean)} {span(gap.low, gap.high)}"
+    if gap.sign < 0:
+        return f"{score(one.mean)} is worse by {score(-gap.mean)} {span(-gap.high, -gap.low)}"
+    return f"{score(one.mean)} cannot be told from {other}: difference {signed(gap.mean)} {span(gap.low, gap.high)}"
+
+
+def retrieved(system: System, found: Mapping[str, Estimate]) -> Verdict:
+    """What the model has when its retriever answers, beside the first system, which scores every candidate.
+
+    Args:
+        system: The model retrieved.
+        found: Its estimates by metric; the sign is that of the first.
+    """
+    told = "; ".join(f"{metric_name(metric)} {_told(one, 'it')}" for metric, one in found.items())
+    gap = next(iter(found.values())).gap
+    assert gap is not None, system.name
+    return Verdict(gap=gap, words=f"Through the retriever ({notes(system)}), beside scoring every candidate: {told}")
+
+
+def retrieved_metrics(system: System) -> list[str]:
+    """Those that tell what a retriever loses: the main one, and recall of a list that is long, but not the longest."""
+    return [main_metric(system), f"recall@{system.ks[-2] if len(system.ks) > 1 else system.ks[0]}"]
+
+
+def live(asked: Evaluation, plain: Evaluation | None) -> str:
+    """What is otherwise when a live system is asked: the protocol's words that the plain evaluation has not."""
+    words = asked.systems[0].protocol_in_words
+    before = words if plain is None else plain.systems[0].protocol_in_words
+    told = "".join(
+        f" {_capital(term)}: {phrase}."
+        for term, phrase in words.items()
+        if term in _LIVE_TERMS or before.get(term) != phrase
+    )
+    if asked.dataset.split_rule is not None and not asked.dataset.has_one_clock:
+        told += " The data are not split by one clock, so training holds events that are later than a question."
+    return f"{_AS_SERVED}{told}"
+
+
+def notes(system: System) -> str:
+    """What a table says beside the name: parameters that were chosen, or the kind of the index."""
+    return printable(str(system.about["retrieval"])) if system.is_retrieved else choice(system.choice)
 
 
 def choice(settings: Mapping[str, Any]) -> str:
@@ -126,15 +173,10 @@ def remarks(run: Run) -> list[str]:
     """What does not fit together; a reader must know it before the numbers."""
     found = []
     folder = command_path(run.path)
-    if run.evaluation is not None and run.evaluation.model != run.model.fingerprint:
-        found.append(
-            f"The evaluation is of another model ({run.evaluation.model}) than the one in this folder "
-            f"({run.model.fingerprint}). Run: sessionrec evaluate {folder}"
-        )
-    if run.evaluation is not None and run.evaluation.dataset.digest != run.model.dataset.digest:
-        found.append("The evaluation was made on another data set than the training.")
     if run.evaluation is not None:
-        found += _unequal(run.evaluation.systems)
+        found += _misfits(run, run.evaluation, "the evaluation", evaluate_command(folder))
+    if run.live is not None:
+        found += _misfits(run, run.live, "the live evaluation", evaluate_command(folder, is_live=True))
     if run.index is not None and run.index.model not in (None, run.model.fingerprint):
         found.append(
             f"The index is of another model ({run.index.model}) than the one in this folder "
@@ -147,16 +189,33 @@ def remarks(run: Run) -> list[str]:
     return found
 
 
-def _unequal(systems: Sequence[System]) -> list[str]:
+def _misfits(run: Run, evaluation: Evaluation, what: str, command: str) -> list[str]:
+    found = []
+    if evaluation.model != run.model.fingerprint:
+        found.append(
+            f"{_capital(what)} is of another model ({evaluation.model}) than the one in this folder "
+            f"({run.model.fingerprint}). Run: {command}"
+        )
+    if evaluation.dataset.digest != run.model.dataset.digest:
+        found.append(f"{_capital(what)} was made on another data set than the training.")
+    return found + _unequal(evaluation.systems, what)
+
+
+def _unequal(systems: Sequence[System], what: str) -> list[str]:
     """Where seen items are taken out, a system that was shown less of the histories loses fewer targets."""
     shares = [system.target_coverage for system in systems]
     if max(shares) - min(shares) < _SAME_SHARE:
         return []
     listed = ", ".join(f"{system.name} {percent(system.target_coverage)}" for system in systems)
     return [
-        f"The systems could not find the same targets ({listed}): they were shown different parts of the histories, so "
-        "other items were taken out as seen. Compare with care."
+        f"In {what} the systems could not find the same targets ({listed}): they were shown different parts of the "
+        "histories, so other items were taken out as seen. Compare with care."
     ]
+
+
+def evaluate_command(folder: str, *, is_live: bool = False) -> str:
+    """What makes an evaluation of a folder, as `command_path` writes it."""
+    return f"sessionrec evaluate {folder} {_STREAM}" if is_live else f"sessionrec evaluate {folder}"
 
 
 def command_path(path: Path | str) -> str:
