@@ -105,6 +105,30 @@ def test_kuairand_prefix_can_count_only_long_views_as_positive(tmp_path: Path) -
     assert config.open().events.collect()["action"][:6].to_list() == [0, 0, 0b11, 0, 0, 0]
 
 
+@pytest.mark.parametrize("days", [0, 1, 2, 9])
+@pytest.mark.parametrize("least", [0, 2, 9])
+def test_kuairand_prefix_is_of_users_and_videos_that_the_log_knows(tmp_path: Path, days: int, least: int) -> None:
+    """Against a loop over the rows of the log."""
+    config = write_kuairand(tmp_path).config.model_copy(update={"prefix": True})
+    whole = config.open().events.collect()
+    is_log = whole["tab"].is_not_null()
+    acted: dict[int, set[int]] = {}
+    seen: dict[int, int] = {}
+    for user, item, action, session in whole.filter(is_log).select("user", "item", "action", "session").iter_rows():
+        seen[item] = seen.get(item, 0) + 1
+        if action & 1:
+            acted.setdefault(user, set()).add(session)
+    some = config.model_copy(update={"prefix_min_days": days, "prefix_min_events": least}).open().events.collect()
+    expected = [
+        row
+        for row in whole.filter(~is_log).iter_rows(named=True)
+        if len(acted.get(row["user"], ())) >= days and seen.get(row["item"], 0) >= least
+    ]
+    kept = some.filter(some["tab"].is_null())
+    assert kept.rows(named=True) == expected
+    assert some.filter(some["tab"].is_not_null()).equals(whole.filter(is_log))
+
+
 def test_ebnerd_unfolds_impressions_and_marks_the_click(tmp_path: Path) -> None:
     log = write_ebnerd(tmp_path).config.open()
     events = log.events.collect()

@@ -23,7 +23,8 @@ before the user's `last_time_ms`, each older one a day earlier, 1 ms between the
 The lists count 1,208,280 showings before the cut to 50, about as many as the log has rows in those days, and 39 % of
 the uncut lists stand in `long_watch_seq`, near the 31 % long views of the log: so they hold *exposures*, not clicks.
 Taking all for positives (`prefix_positive = "all"`) adds true context and wrong labels; `"long_view"` labels what the
-user watched long, once or more, and misses the shorter clicks.
+user watched long, once or more, and misses the shorter clicks. Many users have a list and little else: they would pass
+the filters by their lists alone, and be asked for a session that was made up. `prefix_min_days` leaves them out.
 """
 
 from __future__ import annotations
@@ -85,6 +86,11 @@ class KuairandConfig(Config):
     """Events of one pseudo-session."""
     prefix_positive: Literal["all", "long_view"] = "all"
     """Which prefix events count as positive: all, or those that also stand in `long_watch_seq`."""
+    prefix_min_days: int = Field(default=0, ge=0)
+    """Days with a positive event in the log itself that a user needs for a prefix; with the 3 of the filters the data
+    set keeps about the users it has without a prefix."""
+    prefix_min_events: int = Field(default=0, ge=0)
+    """Events in the log itself that a video of a prefix needs, likewise."""
 
     def open(self) -> Log:
         """Describe the log; reads headers only."""
@@ -105,7 +111,7 @@ class KuairandConfig(Config):
         if self.prefix:
             lists = find_files(files[0].parent, "user_sequences.parquet")
             files = (*files, *lists)
-            events = pl.concat([self._prefix(lists, events.collect_schema()), events])
+            events = pl.concat([self._of_the_log(self._prefix(lists, events.collect_schema()), events), events])
         items, item_features, item_files = _items(files[0].parent)
         return Log(
             name="KuaiRand",
@@ -123,6 +129,18 @@ class KuairandConfig(Config):
             raw=None if self.prefix else raw,
             raw_columns={} if self.prefix else _RAW,
         )
+
+    def _of_the_log(self, prefix: pl.LazyFrame, events: pl.LazyFrame) -> pl.LazyFrame:
+        """What of a prefix is of users and videos that the log itself knows well enough."""
+        if self.prefix_min_days:
+            acted = events.filter(pl.col(schema.ACTION) & schema.POSITIVE != 0)
+            days = acted.group_by(schema.USER).agg(pl.col(schema.SESSION).n_unique())
+            known = days.filter(pl.col(schema.SESSION) >= self.prefix_min_days)
+            prefix = prefix.join(known, on=schema.USER, how="semi", maintain_order="left")
+        if self.prefix_min_events:
+            known = events.group_by(schema.ITEM).len().filter(pl.col("len") >= self.prefix_min_events)
+            prefix = prefix.join(known, on=schema.ITEM, how="semi", maintain_order="left")
+        return prefix
 
     def _prefix(self, files: tuple[Path, ...], types: pl.Schema) -> pl.LazyFrame:
         raw = scan(files)
