@@ -103,7 +103,7 @@ def test_a_cost_and_its_slope_do_not_depend_on_how_much_is_made_at_once(
         def score_of(features: torch.Tensor, weights: torch.Tensor = weights) -> torch.Tensor:
             return features @ weights
 
-        found = cost.descend(score_of)
+        found = cost.add_slopes(score_of)
         assert found == pytest.approx(expected, rel=1e-5)
         assert weights.grad is not None
         # The slope by differences of the plain loop.

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from sessionrec import index as indexes
 from sessionrec.batch import Examples
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader
@@ -17,11 +18,11 @@ from sessionrec.data.view import evaluation_view
 from sessionrec.errors import ArtifactError
 from sessionrec.evaluate import EvalProtocol, EvalReport
 from sessionrec.evaluate.evaluator import seen_items
-from sessionrec.index import Answer
+from sessionrec.index import Answer, Index
 from sessionrec.index.exact import ExactConfig
 from sessionrec.index.hnsw import HnswConfig
 from sessionrec.jagged import Jagged
-from sessionrec.pipeline import EvaluationConfig, IndexingConfig, evaluate, index
+from sessionrec.pipeline import EvaluationConfig, IndexingConfig, evaluate, evaluation, index
 from sessionrec.pipeline.prior import model_ranker, ranker_for
 from sessionrec.pipeline.training import questions
 from sessionrec.prior import PriorRanker
@@ -133,6 +134,72 @@ def test_seen_items_leave_their_places_to_others(system: Any, asked: Examples) -
 
 def same(left: EvalReport, right: EvalReport) -> bool:
     return left.metrics == right.metrics
+
+
+@pytest.fixture
+def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What `evaluate` makes of its settings: where is searched, how far, and whether seen items are left out."""
+    found: list[dict[str, Any]] = []
+
+    def search(model: ModelRanker, ranker: PriorRanker | None, built: Index, reach: Reach) -> Any:
+        found.append({"index": built, "reach": reach, "has_prior": ranker is not None})
+        return search_of(model, ranker, built, reach)
+
+    def made(search: Any, k: int, *, is_filtered: bool) -> Retrieved:
+        found[-1] |= {"k": k, "is_filtered": is_filtered}
+        return Retrieved(search, k, is_filtered=is_filtered)
+
+    monkeypatch.setattr(evaluation, "search_of", search)
+    monkeypatch.setattr(evaluation, "Retrieved", made)
+    return found
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+@pytest.mark.parametrize("seen", ["kept", "filtered"])
+@pytest.mark.parametrize("mode", ["served", "lists"])
+def test_what_is_asked_is_what_is_searched(
+    shop: tuple[Dataset, Path],
+    prior_run: Path,
+    tmp_path: Path,
+    asked_for: list[dict[str, Any]],
+    mode: Any,
+    seen: Any,
+    part: Any,
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(prior_run, folder)
+    protocol = EvalProtocol(ks=(2, 4), list_length=3, seen=seen)
+    config = EvaluationConfig(floors=(), num_examples=0, protocol=protocol, retrieval=mode, part=part)
+    first = evaluate(folder, shop[0], config).reports
+    index(folder, shop[0], IndexingConfig(index=HnswConfig(exact_below=0), num_queries=4))
+    again = evaluate(folder, shop[0], config).reports
+    exact, stored = asked_for
+    assert exact["index"].config.kind == "exact"
+    assert stored["index"].config == HnswConfig(exact_below=0)
+    for one in (exact, stored):
+        assert one["reach"] == (Reach() if mode == "served" else Reach(whole=0))
+        assert one["k"] == 4
+        assert one["is_filtered"] == (seen == "filtered")
+        assert one["has_prior"]
+    for reports, kind in ((first, "exact"), (again, "hnsw")):
+        assert reports[2].about["retrieval"] == ("scored whole" if mode == "served" else kind)
+        assert reports[2].about["retrieval_mode"] == mode
+        assert same(reports[2], reports[0])
+
+
+def test_an_index_of_other_items_is_made_anew(
+    shop: tuple[Dataset, Path], prior_run: Path, tmp_path: Path, asked_for: list[dict[str, Any]]
+) -> None:
+    folder, trained = tmp_path / "run", artifact.load(prior_run)
+    shutil.copytree(prior_run, folder)
+    model = model_ranker(trained, shop[0], view=trained.shown)
+    few = HnswConfig().build(np.arange(1, 6), dense_vectors(model, None)[:5])
+    indexes.save(few, folder / "index", model=trained.fingerprint)
+    config = EvaluationConfig(floors=(), num_examples=0, protocol=SHORT, retrieval="lists")
+    reports = evaluate(folder, shop[0], config).reports
+    assert asked_for[0]["index"].holdings.num_items == 18
+    assert asked_for[0]["index"].config == HnswConfig()
+    assert same(reports[2], reports[0])
 
 
 def test_evaluation_shows_what_is_retrieved(shop: tuple[Dataset, Path], prior_run: Path, tmp_path: Path) -> None:

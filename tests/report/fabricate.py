@@ -98,7 +98,7 @@ class World:
                 return DotScorer(scores, torch.eye(scores.shape[1]))
 
         about = {"model": FINGERPRINT} if name.startswith(MODEL) else {}
-        about |= {"retrieval": "hnsw"} if name.endswith(RETRIEVED) else {}
+        about |= {"retrieval": "hnsw", "retrieval_mode": "lists"} if name.endswith(RETRIEVED) else {}
         return evaluate(Fixed(), [self.examples], self.facts, protocol, name=name, about=about)
 
 

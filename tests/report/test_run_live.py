@@ -171,7 +171,7 @@ def test_without_it_the_page_has_no_word_of_it(tmp_path: Path, plain: list[EvalR
 def test_the_command_is_listed_where_it_was_run_and_where_it_says_most(
     tmp_path: Path, plain: list[EvalReport], asked_live: list[EvalReport]
 ) -> None:
-    command = "sessionrec evaluate {} protocol.known=stream sessionrec index"
+    command = "sessionrec evaluate {} protocol.known=stream sessionrec report"
     for name, is_there, facts, is_listed in (
         ("clock", False, CLOCK, True),
         ("users", False, dataset_facts(), False),

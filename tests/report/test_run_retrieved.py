@@ -192,6 +192,15 @@ def test_live_answers_have_it_too(tmp_path: Path, world: World) -> None:
     page = written(tmp_path, reports_of(world, stream, with_retrieved(SYSTEMS, 0.05)), LIVE)
     assert [text.split()[0] for text in verdicts(page)] == ["Through", "Repeat", "Recency", "Popularity"]
     assert RETRIEVED not in title(page)
+    assert "protocol.known=stream retrieval=lists" in words_of(page)
+
+
+def test_the_commands_make_it_again_by_the_run_s_own_index(tmp_path: Path, alone: list[EvalReport]) -> None:
+    page = words_of(written(tmp_path, alone))
+    run, plain = f"sessionrec index {tmp_path}", f"sessionrec evaluate {tmp_path}"
+    assert f"{run} {plain} retrieval=lists" in page
+    without = words_of(written(tmp_path, [report for report in alone if RETRIEVED not in report.system]))
+    assert f"{run} {plain} sessionrec report" in without
 
 
 def test_what_reads_the_same_is_bold_alike(tmp_path: Path, alone: list[EvalReport]) -> None:

@@ -69,7 +69,7 @@ def evaluate(
 ) -> None:
     """Ask a trained model and the floors what the held-out sessions hold; a model with a prior also without it.
 
-    [bold]Examples[/]: sessionrec evaluate run/ protocol.targets=last_item   ·   sessionrec evaluate run/ retrieval=served
+    [bold]Examples[/]: sessionrec evaluate run/ protocol.targets=last_item  ·  sessionrec evaluate run/ retrieval=lists
     """
     from sessionrec.config import load
     from sessionrec.pipeline.evaluation import EvaluationConfig, evaluation_folder

@@ -16,7 +16,7 @@ from sessionrec.index.holdings import Features, Filter, Holdings
 from sessionrec.index.ivf import IvfConfig
 from sessionrec.index.kinds import IndexConfig
 from sessionrec.index.quality import Quality, build_and_measure, recall
-from sessionrec.index.store import load, save
+from sessionrec.index.store import load, load_if_any, save
 
 __all__ = [
     "Answer",
@@ -31,6 +31,7 @@ __all__ = [
     "Quality",
     "build_and_measure",
     "load",
+    "load_if_any",
     "recall",
     "save",
 ]

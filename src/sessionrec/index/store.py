@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sessionrec.artifacts import ArtifactWriter, Manifest, read_manifest
+from sessionrec.artifacts import MANIFEST, ArtifactWriter, Manifest, read_manifest
 from sessionrec.config import Config, parse
 from sessionrec.errors import ArtifactError
 from sessionrec.index.face import Index
@@ -94,6 +94,11 @@ def load(path: Path | str, *, model: str | None = None) -> Index:
             f"{path}: vectors are {index.dimension} wide, the manifest says {body['dimension']}; make the index again"
         )
     return index
+
+
+def load_if_any(path: Path | str, *, model: str) -> Index | None:
+    """`load`, or None where no index was made."""
+    return load(path, model=model) if (Path(path) / MANIFEST).is_file() else None
 
 
 def _feature(number: int) -> str:

@@ -30,10 +30,10 @@ the filters by their lists alone, and be asked for a session that was made up. `
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sessionrec import schema
 from sessionrec.config import Config
@@ -87,10 +87,19 @@ class KuairandConfig(Config):
     prefix_positive: Literal["all", "long_view"] = "all"
     """Which prefix events count as positive: all, or those that also stand in `long_watch_seq`."""
     prefix_min_days: int = Field(default=0, ge=0)
-    """Days with a positive event in the log itself that a user needs for a prefix; with the 3 of the filters the data
-    set keeps about the users it has without a prefix."""
+    """Days with a positive event in the log itself that a user needs for a prefix, so that lists alone bring nobody
+    through the filters: 3, as these ask for. Still more users and videos are left than without a prefix (of Pure 11,476
+    and 4,189; 9,192 and 3,029), since each counts more events."""
     prefix_min_events: int = Field(default=0, ge=0)
     """Events in the log itself that a video of a prefix needs, likewise."""
+
+    @model_validator(mode="after")
+    def _has_a_prefix_to_cut(self) -> Self:
+        if not self.prefix and (self.prefix_min_days or self.prefix_min_events):
+            raise ValueError(
+                "`prefix_min_days` and `prefix_min_events` say what of a prefix is kept; set `prefix = true`"
+            )
+        return self
 
     def open(self) -> Log:
         """Describe the log; reads headers only."""

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, field_validator
 
 from sessionrec import index as indexes
-from sessionrec.artifacts import MANIFEST, ArtifactWriter, read_manifest
+from sessionrec.artifacts import ArtifactWriter, read_manifest
 from sessionrec.baselines import STANDARD, FloorName, fit_floors
 from sessionrec.config import Config
 from sessionrec.data.dataset import Dataset
@@ -64,9 +64,9 @@ class EvaluationConfig(Config):
     batch_users: int = Field(default=512, ge=1)
     """Users a batch."""
     retrieval: Literal["served", "lists"] | None = None
-    """Whether the model also answers by an index, and with a prior the lists beside it, without scoring everything: as
-    `recommend` does, which scores a small catalogue whole (`served`), or whatever the size (`lists`). The index is the
-    run's, by default an exact one."""
+    """Whether the model also answers by an index, and with a prior by the lists beside it: as `recommend` does, which
+    with a prior scores a catalogue of up to 10,000 items whole (`served`), or whatever the size (`lists`). The index
+    is of the kind that the run has, by default exact."""
     num_examples: int = Field(default=4, ge=0)
     """Users whose answers are kept to be read."""
     threads: int | None = Field(default=None, ge=1)
@@ -117,9 +117,9 @@ def evaluate(
         progress: Called with system, users done and users in all.
 
     Raises:
-        ArtifactError: There is no model, or it is of another data set.
+        ArtifactError: There is no model, or it is of another data set, or an index that is asked is of another model.
         ConfigError: There is no such `floor_metric`.
-        MissingExtraError: A floor needs a library that is not installed.
+        MissingExtraError: A floor, or the index, needs a library that is not installed.
     """
     config = config or EvaluationConfig()
     if config.threads is not None:
@@ -138,14 +138,16 @@ def evaluate(
         quality = quality_of(facts_of(dataset, config.protocol), config.protocol, config.floor_metric)
     except ValueError as error:
         raise ConfigError(f"floor_metric: {error}") from None
+    served = None
+    if config.retrieval is not None:
+        # Before anything that takes long: there may be an index that cannot be used.
+        stored = indexes.load_if_any(folder.index, model=model.fingerprint)
+        served, more = _served(alone, ranker if isinstance(ranker, PriorRanker) else None, config, stored)
     reports = [asked.report(system_name(model), ranker, run_about, seconds, progress)]
     if model.prior is not None:
         reports.append(asked.report(model_name(model), alone, run_about, seconds, progress))
-    if config.retrieval is not None:
-        beside = ranker if isinstance(ranker, PriorRanker) else None
-        served, kind = _served(alone, beside, config, _index_of(folder, model))
-        name = f"{system_name(model)}, retrieved"
-        reports.append(asked.report(name, served, run_about | {"retrieval": kind}, seconds, progress))
+    if served is not None:
+        reports.append(asked.report(f"{system_name(model)}, retrieved", served, run_about | more, seconds, progress))
     choices: dict[str, dict[str, float]] = {}
     if config.floors:
         # Floors are asked the same, after whole histories: they know no positions.
@@ -170,24 +172,24 @@ def evaluate(
     return evaluation
 
 
-def _index_of(folder: RunFolder, model: TrainedModel) -> Index | None:
-    """The run's index, if one was built."""
-    return indexes.load(folder.index, model=model.fingerprint) if (folder.index / MANIFEST).is_file() else None
-
-
 def _served(
     alone: ModelRanker, beside: PriorRanker | None, config: EvaluationConfig, stored: Index | None
-) -> tuple[Retrieved, str]:
-    """What answers by an index, and the kind of the index."""
+) -> tuple[Retrieved, dict[str, Any]]:
+    """What answers by an index, and what a report keeps of it."""
     protocol, vectors_VD = config.protocol, dense_vectors(alone, beside)
     recipe = cast(IndexConfig, indexes.ExactConfig() if stored is None else stored.config)
     if stored is None or stored.holdings.num_items != len(vectors_VD):
         # The run's has items that came after training, and they can be answers to some questions only.
         stored = recipe.build(np.arange(1, len(vectors_VD) + 1), vectors_VD)
-    search = search_of(alone, beside, stored, Reach(whole=0) if config.retrieval == "lists" else None)
-    k = max(*protocol.ks, protocol.list_length)
-    served = Retrieved(search, min(k, len(vectors_VD)), is_filtered=protocol.seen == "filtered")
-    return served, recipe.kind
+    reach = Reach(whole=0) if config.retrieval == "lists" else Reach()
+    k = min(max(*protocol.ks, protocol.list_length), len(vectors_VD))
+    served = Retrieved(search_of(alone, beside, stored, reach), k, is_filtered=protocol.seen == "filtered")
+    is_whole = beside is not None and len(vectors_VD) <= reach.whole
+    return served, {
+        "retrieval": "scored whole" if is_whole else recipe.kind,
+        "retrieval_mode": config.retrieval,
+        "retrieved": k,
+    }
 
 
 @dataclass(frozen=True, slots=True)

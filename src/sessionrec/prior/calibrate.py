@@ -106,7 +106,7 @@ def calibrate(
     problem = collect(batches, sheet, config, generator, since_ms=since_ms, is_exact=is_exact)
     names = names_of(items, own)
     is_used_X = _is_used(names, config.without, has_model=model is not None)
-    mean_X, spread_X = _moments(problem.draw_DX)
+    mean_X, spread_X = _moments([problem.draw_DX])
     usual_X = _usual(spread_X, is_used_X)
     alone_X = torch.zeros(len(usual_X))
     alone_X[-MODEL] = usual_X[-MODEL]
@@ -122,7 +122,7 @@ def calibrate(
     if config.has_order and items.scheme.has_shown:
         lists = collect_lists(batches, sheet, since_ms=lists_since_ms)
         if lists is not None and (ordering := lists.ordering()) is not None:
-            _, spread_X = _moments(torch.cat([lists.positive_PX, lists.passed_NX]))
+            _, spread_X = _moments([lists.positive_PX, lists.passed_NX])
             shown_X = _usual(spread_X, is_used_X)
             order_X, _ = _linear(ordering, shown_X, config.penalty)
     return Fitted(
@@ -151,15 +151,17 @@ def _usual(spread_X: Tensor, is_used_X: Tensor) -> Tensor:
     return torch.where((spread_X > 1e-6) & is_used_X, 1 / spread_X.clamp_min(1e-6), 0.0)
 
 
-def _moments(features_NX: Tensor) -> tuple[Tensor, Tensor]:
-    """[X] mean and [X] standard deviation."""
-    size, sum_X = max(len(features_NX), 1), torch.zeros(features_NX.shape[1], dtype=torch.float64)
+def _moments(sides: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """[X] mean and [X] standard deviation of all rows of [N, X] features."""
+    size, sum_X = max(sum(map(len, sides)), 1), torch.zeros(sides[0].shape[1], dtype=torch.float64)
     squares_X = torch.zeros_like(sum_X)
-    for _, piece in _widened(features_NX, torch.float64):
-        sum_X += piece.sum(0)
+    for features_NX in sides:
+        for _, piece in _widened(features_NX, torch.float64):
+            sum_X += piece.sum(0)
     mean_X = sum_X / size
-    for _, piece in _widened(features_NX, torch.float64):
-        squares_X += piece.sub_(mean_X).square_().sum(0)
+    for features_NX in sides:
+        for _, piece in _widened(features_NX, torch.float64):
+            squares_X += piece.sub_(mean_X).square_().sum(0)
     return mean_X.float(), (squares_X / size).sqrt().float()
 
 
@@ -195,7 +197,7 @@ def _linear(cost: Cost, usual_X: Tensor, penalty: float) -> tuple[Tensor, float]
         optimizer.zero_grad()
         shrink = penalty * usual_weights_X.square().sum()
         torch.autograd.backward(shrink)
-        return float(shrink.detach()) + cost.descend(lambda features: _product(features, usual_weights_X * usual_X))
+        return float(shrink.detach()) + cost.add_slopes(lambda features: _product(features, usual_weights_X * usual_X))
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
     with torch.no_grad():

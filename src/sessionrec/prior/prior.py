@@ -13,7 +13,7 @@ Letters: Q questions, V candidates, F features, H hidden units, P pairs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from sessionrec.batch import Examples
+from sessionrec.jagged import IntArray
 from sessionrec.prior.features import Features, names_of
 from sessionrec.prior.items import ItemSource
 from sessionrec.prior.own import OwnFeatures
@@ -128,11 +129,21 @@ class PriorRanker:
         features_VF = self._of_stranger(time_ms)
         return self.of(features_VF) if self.order is None else torch.from_numpy(features_VF) @ self.order_weights_F
 
+    def strangers(self, time_ms_T: IntArray) -> Iterator[tuple[int, Tensor]]:
+        """Each time's place, and `stranger` at it, in the order of time. Cheaper than one by one, since counts are
+        carried from each time to the next."""
+        for place, features_VF in self._of_strangers(time_ms_T):
+            yield place, self.of(features_VF)
+
     def _of_stranger(self, time_ms: int) -> Floats:
-        ((_, items_VF),) = self._items.sweep(np.array([time_ms]))
-        features_VF = np.zeros((self.num_candidates, len(self._weights_F)), np.float32)
-        features_VF[:, : items_VF.shape[1]] = items_VF
+        ((_, features_VF),) = self._of_strangers(np.array([time_ms]))
         return features_VF
+
+    def _of_strangers(self, time_ms_T: IntArray) -> Iterator[tuple[int, Floats]]:
+        for place, items_VF in self._items.sweep(time_ms_T):
+            features_VF = np.zeros((self.num_candidates, len(self._weights_F)), np.float32)
+            features_VF[:, : items_VF.shape[1]] = items_VF
+            yield place, features_VF
 
     def of(self, features_PF: Floats) -> Tensor:
         """[P] the prior of some features."""

@@ -90,7 +90,7 @@ class Cost:
         """The cost."""
         return torch.stack([piece.of(score) for piece in self.pieces]).sum()
 
-    def descend(self, score: Score) -> float:
+    def add_slopes(self, score: Score) -> float:
         """The cost; its gradient is added to that of the tensors that `score` looks at."""
         total = 0.0
         for piece in self.pieces:
@@ -214,8 +214,8 @@ def _taken(features_NX: Tensor, rows: slice | Tensor) -> Tensor:
 
 
 class _Column:
-    """Rows that grow where they are: the pages of a large array are moved, not copied, so that memory never holds it
-    twice."""
+    """Rows that grow where they are: where the system can (Linux), the pages of a large array are moved and not copied,
+    so that memory never holds it twice."""
 
     def __init__(self) -> None:
         self._rows: npt.NDArray[Any] | None = None
@@ -336,8 +336,7 @@ def _of_batch(examples: Examples, sheet: Sheet, draw: Callable[[Targets, Feature
     columns = [features.pairs(question, item), scores[:, None], trusted[:, None]]
     joined_EX = torch.from_numpy(np.concatenate(columns, axis=1).astype(np.float16))
     cut = len(item_P) + len(item_D)
-    # Copies: one that stays would keep all three.
-    positive_PX, draw_DX, passed_NX = (part.clone() for part in joined_EX.tensor_split((len(item_P), cut)))
+    positive_PX, draw_DX, passed_NX = joined_EX.tensor_split((len(item_P), cut))
     return Problem(
         positive_PX=positive_PX,
         draw_DX=draw_DX,

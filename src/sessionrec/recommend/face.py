@@ -18,7 +18,6 @@ import polars as pl
 import torch
 
 from sessionrec import index as indexes
-from sessionrec.artifacts import MANIFEST
 from sessionrec.batch import Examples
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.request import ask, visible
@@ -70,8 +69,7 @@ class SessionRec:
         """
         path = Path(path)
         model = artifact.load(path, device=device)
-        beside = path / "index"
-        return cls(model, indexes.load(beside, model=model.fingerprint) if (beside / MANIFEST).is_file() else None)
+        return cls(model, indexes.load_if_any(path / "index", model=model.fingerprint))
 
     def users(self, users: Sequence[Any], dataset: Dataset | None = None) -> Intake:
         """Whole histories of users of the model's data set, to be handed to the other methods.

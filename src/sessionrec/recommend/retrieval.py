@@ -14,6 +14,7 @@ Letters: Q questions, C answers a question (k), V candidates, P pairs of questio
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,6 +85,11 @@ class Retriever:
         """V."""
         return self._ranker.num_candidates
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the catalogue is so small that all of it is scored, unless less of it is allowed."""
+        return self.num_candidates <= self._reach.whole
+
     def search(
         self,
         examples: Examples,
@@ -125,7 +131,7 @@ class Retriever:
         allow: Filter | None,
     ) -> Answer:
         size_v = self.num_candidates
-        if allow is None and size_v <= self._reach.whole:
+        if allow is None and self.is_whole:
             hidden = None
             if exclude is not None:
                 hidden = Jagged(values=torch.from_numpy(exclude.values), offsets=torch.from_numpy(exclude.offsets))
@@ -176,11 +182,23 @@ class Retriever:
         if exclude is not None:
             number_Q += np.diff(np.asarray(exclude.offsets))
         allowed_R, keys = None if allow is None else self._allowed(allow), [np.zeros(0, np.int64)]
-        for due_ms in np.unique(due_Q).tolist():
-            questions = np.flatnonzero(due_Q == due_ms)
-            best, _ = self._freshest(due_ms, int(number_Q[questions].max()), allowed_R)
-            keys += [question * self.num_candidates + best[: number_Q[question]] for question in questions.tolist()]
+        due_T, place_Q = np.unique(due_Q, return_inverse=True)
+        number_T = np.zeros(len(due_T), np.int64)
+        np.maximum.at(number_T, place_Q, number_Q)
+        for place, best in self._lists(due_T, number_T, allowed_R):
+            questions = np.flatnonzero(place_Q == place).tolist()
+            keys += [question * self.num_candidates + best[: number_Q[question]] for question in questions]
         return np.concatenate(keys)
+
+    def _lists(self, due_T: IntArray, number_T: IntArray, allowed_R: IntArray | None) -> Iterator[tuple[int, IntArray]]:
+        """Each time's place, and so many of the freshest columns at it. Users of today share one list, which is kept;
+        questions of other days have one each, and these are made one after the other and forgotten."""
+        if len(due_T) == 1:
+            yield 0, self._freshest(int(due_T[0]), int(number_T[0]), allowed_R)[0]
+            return
+        rows = self._allowed(None) if allowed_R is None else allowed_R
+        for place, score_V in self._ranker.strangers(due_T):
+            yield place, rows[_greatest(score_V.numpy()[rows], int(number_T[place]))]
 
     def for_strangers(self, time_ms: int) -> Vectors:
         """[V] the prior of a user without a history, as it was when the list of what is fresh became due."""

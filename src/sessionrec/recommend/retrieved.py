@@ -1,6 +1,6 @@
 """`Retrieved`: what a search finds, behind the answer type that evaluation asks. All else of the catalogue is nowhere.
 
-Ranks then are those that a user meets: an item that the search misses stands behind every other, whatever its score.
+Ranks then are those that a user meets: an item that the search misses stands behind all that it finds.
 
 Letters: Q questions, V candidates, C answers a question, T those that there are.
 """

@@ -216,11 +216,19 @@ def _commands(run: Run) -> list[str]:
     """What makes this folder again; the config stands on the page."""
     folder = run_words.command_path(run.path)
     data = run_words.command_path(run.model.dataset.path)
-    commands = [f"sessionrec fit {data} --config run.toml --out {folder}", run_words.evaluate_command(folder)]
+    fit, index = f"sessionrec fit {data} --config run.toml --out {folder}", f"sessionrec index {folder}"
+    evaluations = [run_words.evaluate_command(folder, _retrieval(run.evaluation))]
     # With one clock that is what a service would reach: worth asking, even if nobody has yet.
     if run.live is not None or run.model.dataset.has_one_clock:
-        commands.append(run_words.evaluate_command(folder, is_live=True))
-    return [*commands, f"sessionrec index {folder}", f"sessionrec report {folder}"]
+        evaluations.append(run_words.evaluate_command(folder, _retrieval(run.live), is_live=True))
+    # What is retrieved is found by the run's index, if that is there first.
+    return [fit, index, *evaluations, f"sessionrec report {folder}"]
+
+
+def _retrieval(evaluation: Evaluation | None) -> str | None:
+    """How its retrieved system was asked, if it has one."""
+    found = [system for system in (evaluation.systems if evaluation is not None else []) if system.is_retrieved]
+    return str(found[0].about.get("retrieval_mode", "served")) if found else None
 
 
 def _training_metrics(run: Run) -> list[str]:

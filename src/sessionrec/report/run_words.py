@@ -213,9 +213,10 @@ def _unequal(systems: Sequence[System], what: str) -> list[str]:
     ]
 
 
-def evaluate_command(folder: str, *, is_live: bool = False) -> str:
+def evaluate_command(folder: str, retrieval: str | None = None, *, is_live: bool = False) -> str:
     """What makes an evaluation of a folder, as `command_path` writes it."""
-    return f"sessionrec evaluate {folder} {_STREAM}" if is_live else f"sessionrec evaluate {folder}"
+    settings = [_STREAM] * is_live + ([f"retrieval={shlex.quote(retrieval)}"] if retrieval is not None else [])
+    return " ".join(["sessionrec evaluate", folder, *settings])
 
 
 def command_path(path: Path | str) -> str:
