@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from pathlib import Path
+
+from sessionrec.report import write_run_report
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 
@@ -45,3 +48,14 @@ def outline_of(page: str) -> Outline:
     outline.close()
     assert outline.open == []
     return outline
+
+
+def page_of(run: Path) -> str:
+    """The report of a run, written anew."""
+    write_run_report(run, run / "report.html")
+    return (run / "report.html").read_text(encoding="utf-8")
+
+
+def words_of(page: str) -> str:
+    """All its text, one space between any two words."""
+    return " ".join(" ".join(outline_of(page).words).split())

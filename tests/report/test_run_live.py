@@ -32,7 +32,7 @@ from tests.report.fabricate import (
     write_evaluation,
     write_model,
 )
-from tests.report.outline import outline_of
+from tests.report.outline import page_of, words_of
 
 PLAIN, STREAM = EvalProtocol(ks=(10, 100), list_length=5), EvalProtocol(ks=(10, 100), list_length=5, known="stream")
 HEADING = "As a live system is asked"
@@ -57,16 +57,7 @@ def page(plain: list[EvalReport], asked_live: list[EvalReport], tmp_path_factory
     write_model(run, dataset=CLOCK)
     write_evaluation(run, plain, [], dataset=CLOCK)
     write_evaluation(run, asked_live, [], folder=LIVE, dataset=CLOCK)
-    return written(run)
-
-
-def written(run: Path) -> str:
-    write_run_report(run, run / "report.html")
-    return (run / "report.html").read_text(encoding="utf-8")
-
-
-def words_of(page: str) -> str:
-    return " ".join(" ".join(outline_of(page).words).split())
+    return page_of(run)
 
 
 def headings(page: str) -> list[str]:
@@ -162,7 +153,7 @@ def test_without_it_the_page_has_no_word_of_it(tmp_path: Path, plain: list[EvalR
     write_model(tmp_path)
     write_evaluation(tmp_path, plain, [])
     assert read_run(tmp_path).live is None
-    page = written(tmp_path)
+    page = page_of(tmp_path)
     assert HEADING not in page
     assert "protocol.known" not in page
     assert headings(page)[:3] == ["Metrics", "At a glance", "Training"]
@@ -182,7 +173,7 @@ def test_the_command_is_listed_where_it_was_run_and_where_it_says_most(
         write_evaluation(run, plain, [], dataset=facts)
         if is_there:
             write_evaluation(run, asked_live, [], folder=LIVE, dataset=facts)
-        page = written(run)
+        page = page_of(run)
         assert (command.format(run) in words_of(section(page, "To do it again"))) == is_listed
         assert (HEADING in headings(page)) == is_there
         assert ("The data are not split by one clock" in page) == is_there
@@ -226,7 +217,7 @@ def test_another_model_and_other_data_are_said(
         write_evaluation(tmp_path, plain, [])
     other: dict[str, Any] = {"model": "another", "dataset": dataset_facts() | {"digest": "else"}}
     write_evaluation(tmp_path, asked_live, [], folder=LIVE, **other)
-    words = words_of(written(tmp_path))
+    words = words_of(page_of(tmp_path))
     assert (
         f"The live evaluation is of another model (another) than the one in this folder ({FINGERPRINT}). "
         f"Run: sessionrec evaluate {tmp_path} protocol.known=stream "
@@ -241,7 +232,7 @@ def test_only_what_does_not_fit_is_said(tmp_path: Path, plain: list[EvalReport],
     write_evaluation(tmp_path, plain, [], model="another")
     uneven = [replace(asked_live[0], target_coverage=0.5), *asked_live[1:]]
     write_evaluation(tmp_path, uneven, [], folder=LIVE)
-    words = words_of(written(tmp_path))
+    words = words_of(page_of(tmp_path))
     assert f"Run: sessionrec evaluate {tmp_path} In the live evaluation the systems could not find the same" in words
     assert "The live evaluation is of another model" not in words
     assert "In the evaluation the systems" not in words
@@ -259,7 +250,7 @@ def test_other_settings_are_said_too(tmp_path: Path, plain: list[EvalReport]) ->
     write_model(tmp_path)
     write_evaluation(tmp_path, plain, [])
     write_evaluation(tmp_path, reports_of(World(60, 70), capped), [], folder=LIVE)
-    assert "Recall: hits / min(K, targets)." in words_of(section(written(tmp_path)))
+    assert "Recall: hits / min(K, targets)." in words_of(section(page_of(tmp_path)))
 
 
 def test_other_systems_are_compared_with_their_own_model_and_keep_their_colours(tmp_path: Path) -> None:
@@ -267,7 +258,7 @@ def test_other_systems_are_compared_with_their_own_model_and_keep_their_colours(
     write_model(tmp_path)
     write_evaluation(tmp_path, reports_of(world, PLAIN, SYSTEMS), [])
     write_evaluation(tmp_path, reports_of(world, STREAM, WITH_PRIOR), [], folder=LIVE)
-    page = written(tmp_path)
+    page = page_of(tmp_path)
     told = words_of(section(page))
     assert "Intervals, signs and bold as above." not in told
     assert "clearly more or less than the model with prior, by" in told

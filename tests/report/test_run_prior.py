@@ -17,7 +17,7 @@ from sessionrec.evaluate import EvalProtocol, EvalReport
 from sessionrec.pipeline.evaluation import EvaluationConfig, evaluate
 from sessionrec.prior import calibrate, store
 from sessionrec.prior.problem import MODEL as MODEL_COLUMNS
-from sessionrec.report import run_facts, write_run_report
+from sessionrec.report import run_facts
 from sessionrec.report.numbers import score, signed, span
 from sessionrec.report.run_facts import PriorFacts, PriorWeights
 from sessionrec.report.run_files import read_run
@@ -34,7 +34,7 @@ from tests.report.fabricate import (
     write_metrics,
     write_model,
 )
-from tests.report.outline import outline_of
+from tests.report.outline import outline_of, page_of, words_of
 from tests.shop import train_shop
 
 PROTOCOL = EvalProtocol(ks=(10, 100), list_length=5)
@@ -58,16 +58,7 @@ def page(world: World, reports: list[EvalReport], tmp_path_factory: pytest.TempP
     write_model(run, prior=prior_facts(), prior_seconds=14.4)
     write_metrics(run)
     write_evaluation(run, reports, examples_of(world, [f"Title {n}" for n in range(30)], 1))
-    return written(run)
-
-
-def written(run: Path) -> str:
-    write_run_report(run, run / "report.html")
-    return (run / "report.html").read_text(encoding="utf-8")
-
-
-def words_of(page: str) -> str:
-    return " ".join(" ".join(outline_of(page).words).split())
+    return page_of(run)
 
 
 def section(page: str) -> str:
@@ -167,7 +158,7 @@ def test_weights_that_order_a_list_have_pictures_of_their_own(page: str, tmp_pat
     texts = [text.strip() for text in outline_of(svgs[0]).words if text.strip()]
     assert signed(prior_facts()["order"]["contribution"]["age"], 2) in texts
     write_model(tmp_path, prior=prior_facts(order=None))
-    assert "What orders a given list" not in written(tmp_path)
+    assert "What orders a given list" not in page_of(tmp_path)
 
 
 def test_the_losses_are_there_and_a_hidden_layer_is_told(page: str) -> None:
@@ -185,7 +176,7 @@ def test_the_losses_are_there_and_a_hidden_layer_is_told(page: str) -> None:
 )
 def test_without_a_hidden_layer_that_is_told(hidden: int, told: str, tmp_path: Path) -> None:
     write_model(tmp_path, prior=prior_facts(config={"hidden": hidden}, loss=3.125, has_hidden=False))
-    words = words_of(section(written(tmp_path)))
+    words = words_of(section(page_of(tmp_path)))
     assert told in words
     assert "comes on top" not in words
     assert "With a hidden layer" not in words
@@ -197,7 +188,7 @@ def test_a_prior_that_says_nothing_is_drawn(tmp_path: Path) -> None:
     find = {"weights": {"age": 0.0}, "scale": 0.0, "trust": 0.0, "contribution": dict.fromkeys(names, 0.0)}
     facts = prior_facts(find=find, order=None)
     write_model(tmp_path, prior=facts)
-    page = written(tmp_path)
+    page = page_of(tmp_path)
     assert "not evaluated yet" in page
     assert words_of(section(page)).count("Nothing here moves a score.") == 2
 
@@ -205,7 +196,7 @@ def test_a_prior_that_says_nothing_is_drawn(tmp_path: Path) -> None:
 def test_a_run_without_a_prior_has_nothing_of_it(tmp_path: Path, reports: list[EvalReport]) -> None:
     write_model(tmp_path)
     write_evaluation(tmp_path, reports[1:], [])
-    words = words_of(written(tmp_path))
+    words = words_of(page_of(tmp_path))
     assert SECTION not in words
     assert "prior" not in words.replace(str(tmp_path), "")
     assert "clearly more or less than the model, by" in words
@@ -215,7 +206,7 @@ def test_a_run_without_a_prior_has_nothing_of_it(tmp_path: Path, reports: list[E
 def test_without_floors_the_prior_is_still_compared(tmp_path: Path, reports: list[EvalReport]) -> None:
     write_model(tmp_path, prior=prior_facts())
     write_evaluation(tmp_path, reports[:2], [])
-    words = words_of(written(tmp_path))
+    words = words_of(page_of(tmp_path))
     assert "without the prior; no floor was evaluated beside it" in words
     assert "The prior adds" in words
     assert "Best floor" not in words
@@ -225,7 +216,7 @@ def test_a_prior_that_cannot_be_told_from_none_is_not_praised(tmp_path: Path, re
     write_model(tmp_path, prior=prior_facts())
     same = replace(reports[1], system=f"{MODEL} with prior")
     write_evaluation(tmp_path, [same, *reports[1:]], [])
-    words = words_of(written(tmp_path))
+    words = words_of(page_of(tmp_path))
     assert "The model without prior" in words
     assert "cannot be told from the model with prior: difference +.0000 [.0000, .0000]" in words
 
@@ -260,7 +251,7 @@ def test_a_trained_model_with_a_prior(tmp_path: Path, capsys: pytest.CaptureFixt
     _, run = train_shop(tmp_path, *fields)
     evaluation = evaluate(run, config=EvaluationConfig(threads=1))
     kept = read_manifest(run / "model", kind="model", format=1).body["prior"]
-    page = written(run)
+    page = page_of(run)
     words = words_of(page)
     model, alone, *_ = evaluation.reports
     assert f"{model.system} on " in words and model.system == f"{alone.system} with prior"

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from sessionrec.evaluate import EvalProtocol, EvalReport
-from sessionrec.report import write_run_report
 from sessionrec.report.numbers import score, signed, span
 from sessionrec.report.run_files import LIVE, Evaluation, read_run
 from sessionrec.report.run_plots import color_variables
@@ -25,10 +24,9 @@ from tests.report.fabricate import (
     write_evaluation,
     write_model,
 )
-from tests.report.outline import outline_of
+from tests.report.outline import page_of, words_of
 
 PROTOCOL = EvalProtocol(ks=(10, 100, 150), list_length=5)
-NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +48,7 @@ def prior(world: World) -> list[EvalReport]:
 def written(run: Path, reports: list[EvalReport], folder: str = "evaluation") -> str:
     write_model(run)
     write_evaluation(run, reports, [], folder=folder)
-    write_run_report(run, run / "report.html")
-    return (run / "report.html").read_text(encoding="utf-8")
-
-
-def words_of(page: str) -> str:
-    return " ".join(" ".join(outline_of(page).words).split()).replace(NO_BREAK, " ")
+    return page_of(run)
 
 
 def title(page: str) -> str:
