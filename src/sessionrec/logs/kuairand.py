@@ -24,7 +24,8 @@ The lists count 1,208,280 showings before the cut to 50, about as many as the lo
 the uncut lists stand in `long_watch_seq`, near the 31 % long views of the log: so they hold *exposures*, not clicks.
 Taking all for positives (`prefix_positive = "all"`) adds true context and wrong labels; `"long_view"` labels what the
 user watched long, once or more, and misses the shorter clicks. Many users have a list and little else: they would pass
-the filters by their lists alone, and be asked for a session that was made up. `prefix_min_days` leaves them out.
+the filters by their lists alone, and be asked for a session that was made up. `prefix_min_days` leaves them out:
+with 3, of 11,476 users none is asked for such a session in the test, and 7 are in validation, as filters drop days.
 """
 
 from __future__ import annotations

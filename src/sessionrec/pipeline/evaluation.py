@@ -184,7 +184,7 @@ def _served(
     reach = Reach(whole=0) if config.retrieval == "lists" else Reach()
     k = min(max(*protocol.ks, protocol.list_length), len(vectors_VD))
     served = Retrieved(search_of(alone, beside, stored, reach), k, is_filtered=protocol.seen == "filtered")
-    is_whole = beside is not None and len(vectors_VD) <= reach.whole
+    is_whole = beside is not None and reach.is_whole(len(vectors_VD))
     return served, {
         "retrieval": "scored whole" if is_whole else recipe.kind,
         "retrieval_mode": config.retrieval,

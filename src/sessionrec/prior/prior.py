@@ -140,8 +140,9 @@ class PriorRanker:
         return features_VF
 
     def _of_strangers(self, time_ms_T: IntArray) -> Iterator[tuple[int, Floats]]:
+        # Used again from time to time: what is the user's own stays 0.
+        features_VF = np.zeros((self.num_candidates, len(self._weights_F)), np.float32)
         for place, items_VF in self._items.sweep(time_ms_T):
-            features_VF = np.zeros((self.num_candidates, len(self._weights_F)), np.float32)
             features_VF[:, : items_VF.shape[1]] = items_VF
             yield place, features_VF
 

@@ -54,6 +54,10 @@ class Reach:
     whole: int = 10_000
     """Where at most so many items may be answers, all of them are scored: that is faster, and nothing is missed."""
 
+    def is_whole(self, number: int) -> bool:
+        """Whether so many items are few enough to score all of them."""
+        return number <= self.whole
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fresh:
@@ -84,11 +88,6 @@ class Retriever:
     def num_candidates(self) -> int:
         """V."""
         return self._ranker.num_candidates
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the catalogue is so small that all of it is scored, unless less of it is allowed."""
-        return self.num_candidates <= self._reach.whole
 
     def search(
         self,
@@ -131,13 +130,13 @@ class Retriever:
         allow: Filter | None,
     ) -> Answer:
         size_v = self.num_candidates
-        if allow is None and self.is_whole:
+        if allow is None and self._reach.is_whole(size_v):
             hidden = None
             if exclude is not None:
                 hidden = Jagged(values=torch.from_numpy(exclude.values), offsets=torch.from_numpy(exclude.offsets))
             items_QC, scores_QC = top_k(scorer, k, exclude=hidden)
             return Answer(items_QC=items_QC.numpy(), scores_QC=scores_QC.numpy())
-        if allow is not None and len(allowed := self._allowed(allow)) <= self._reach.whole:
+        if allow is not None and self._reach.is_whole(len(allowed := self._allowed(allow))):
             every_P = (np.arange(scorer.num_questions)[:, None] * size_v + allowed).ravel()
             return _best(scorer, every_P[self._may_be(every_P, exclude, None)], k)
         near = min(max(self._reach.near, 2 * k), size_v)
