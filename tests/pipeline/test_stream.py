@@ -31,7 +31,7 @@ from sessionrec.prior import PriorConfig
 from sessionrec.recommend import SessionRec, artifact
 from sessionrec.recommend.artifact import TrainedModel
 from sessionrec.recommend.beside import live_ranker
-from sessionrec.recommend.face import item_codes
+from sessionrec.recommend.features import item_codes
 from sessionrec.recommend.ranker import ModelRanker
 from sessionrec.recommend.retrieval import Reach, Retriever, dense_vectors
 from sessionrec.scoring import Ranker, list_scores, top_k

@@ -13,7 +13,8 @@ import pytest
 from sessionrec.data.dataset import Dataset
 from sessionrec.errors import HistoryError
 from sessionrec.recommend import Session, SessionRec
-from sessionrec.recommend.histories import HistoryCoder, Lookup, time_ms
+from sessionrec.recommend.coding import Lookup
+from sessionrec.recommend.histories import HistoryCoder, time_ms
 from tests.shop import day
 
 NOT_A_TIME: Any = "2024-03-01"

@@ -32,7 +32,7 @@ from sessionrec.pipeline.training import questions
 from sessionrec.prior import ItemScheme, LiveItems, PriorConfig, PriorRanker, store
 from sessionrec.recommend import SessionRec, artifact, retrieval
 from sessionrec.recommend.beside import live_ranker
-from sessionrec.recommend.face import item_codes
+from sessionrec.recommend.features import item_codes
 from sessionrec.recommend.ranker import ModelRanker
 from sessionrec.recommend.retrieval import Reach, Retriever, dense_vectors, quality
 from sessionrec.scoring import top_k
@@ -281,7 +281,7 @@ def test_an_event_changes_what_strangers_are_told(prior_run: Path) -> None:
     assert ranked.source == "prior"
     assert ranked.items == after.items
     np.testing.assert_allclose(ranked.scores, after.scores, rtol=1e-5)
-    with pytest.raises(HistoryError, match="'nope' is no candidate"):
+    with pytest.raises(HistoryError, match="does not know item 'nope', so nothing can be counted"):
         model.add("nope", now)
 
 

@@ -19,6 +19,14 @@ from sessionrec.errors import ArtifactError, ConfigError
 if TYPE_CHECKING:
     from sessionrec.recommend import Recommendations, SessionRec
 
+ItemsOption = Annotated[
+    Path | None,
+    typer.Option(help="CSV or Parquet, one row an item that came after training: item, its features, title."),
+]
+EventsOption = Annotated[
+    Path | None,
+    typer.Option(help="CSV or Parquet, what everybody did since training: item, time (or time_ms), positive."),
+]
 _FILE_HELP = "CSV or Parquet, one row an event: user, item, time (or time_ms), and session, positive, ... if there are."
 
 
@@ -31,17 +39,18 @@ def recommend(
     now: Annotated[str | None, typer.Option(help="When the next session begins, ISO 8601, UTC.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write a CSV or Parquet file instead of a table.")] = None,
     data: DataOption = None,
+    items: ItemsOption = None,
+    events: EventsOption = None,
 ) -> None:
     """Recommend items for the next session of some users.
 
     The next session begins now; for users of the data set, a usual pause after their last one, since a log of last year
     would otherwise be a year old to the model. Without --user and --file, three users of the data set are shown.
+    A model with a prior can be told of items that came after training, and of what happened since: --items, --events.
 
     [bold]Examples[/]: sessionrec recommend run/ --user 17   ·   sessionrec recommend run/ --file today.csv
     """
-    from sessionrec.recommend import SessionRec
-
-    model = SessionRec.load(run)
+    model = _loaded(run, items, events)
     histories, moment = _histories(model, user, file, data, now)
     answers = model.recommend(histories, k, now=moment, exclude_seen=exclude_seen)
     _show(answers, out)
@@ -58,18 +67,33 @@ def rank(
     as_shown: Annotated[
         bool, typer.Option("--as-shown", help="All of them are shown anyway: only what is acted on counts.")
     ] = False,
+    items: ItemsOption = None,
+    events: EventsOption = None,
 ) -> None:
     """Order given items for some users, best first.
 
     [bold]Example[/]: sessionrec rank run/ --user 17 --candidates 825994,826784,829291
     """
-    from sessionrec.recommend import SessionRec
-
-    model = SessionRec.load(run)
+    model = _loaded(run, items, events)
     histories, moment = _histories(model, user, file, data, now)
     wanted = _ids(candidates)
     intake = model.read(histories, now=moment)
     _show(model.rank(intake, [wanted] * len(intake.users), as_shown=as_shown), out)
+
+
+def _loaded(run: Path, items: Path | None, events: Path | None) -> SessionRec:
+    """The model, brought up to date."""
+    from sessionrec.recommend import SessionRec
+
+    model = SessionRec.load(run)
+    if items is not None:
+        before = len(model.model.items)
+        model = model.with_items(_read(items))
+        screen.say(f"{len(model.model.items) - before:,} items more: {items}")
+    if events is not None:
+        told = _read(events)
+        screen.say(f"{model.add_all(told):,} of {len(told):,} events are of items that the model knows: {events}")
+    return model
 
 
 def _histories(

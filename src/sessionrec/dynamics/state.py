@@ -56,6 +56,16 @@ class ItemState:
             first_ms_V=np.zeros(num_candidates, np.int64),
         )
 
+    def with_items(self, number: int) -> Self:
+        """A copy with so many items more, of which nothing has happened."""
+        fresh = type(self).empty(number, self.half_lives_s)
+        return type(self)(
+            half_lives_s=self.half_lives_s,
+            after_VH=np.concatenate([self.after_VH, fresh.after_VH.astype(self.after_VH.dtype)]),
+            time_ms_V=np.concatenate([self.time_ms_V, fresh.time_ms_V]),
+            first_ms_V=np.concatenate([self.first_ms_V, fresh.first_ms_V]),
+        )
+
     @property
     def num_candidates(self) -> int:
         """V."""
@@ -111,13 +121,13 @@ class ItemState:
 
     def at(self, time_ms_P: IntArray | int, columns_P: IntArray | slice = slice(None)) -> npt.NDArray[np.float32]:
         """[P, H] log2 of the counts of some items, by default of all V, at times not before the newest event; `NEVER`
-        of none.
+        of none. At an earlier time than an item's newest event its counts are those just after that.
 
         Args:
             time_ms_P: One time, or one an item.
             columns_P: Item indices less 1.
         """
-        since_s_P = ((time_ms_P - self.time_ms_V[columns_P]) / 1000).astype(np.float32)
+        since_s_P = (np.maximum(time_ms_P - self.time_ms_V[columns_P], 0) / 1000).astype(np.float32)
         rates_H = (1 / np.array(self.half_lives_s)).astype(np.float32)
         after_PH: npt.NDArray[np.float32] = self.after_VH[columns_P].astype(np.float32, copy=False)
         counts_PH: npt.NDArray[np.float32] = after_PH - since_s_P[:, None] * rates_H

@@ -10,10 +10,11 @@ To add a kind: see `kinds`.
 from __future__ import annotations
 
 from sessionrec.index.exact import ExactConfig
-from sessionrec.index.face import Answer, Index
+from sessionrec.index.face import Answer, Index, Searchable
 from sessionrec.index.hnsw import HnswConfig
 from sessionrec.index.holdings import Features, Filter, Holdings
 from sessionrec.index.ivf import IvfConfig
+from sessionrec.index.joined import JoinedIndex
 from sessionrec.index.kinds import IndexConfig
 from sessionrec.index.quality import Quality, build_and_measure, recall
 from sessionrec.index.store import load, load_if_any, save
@@ -28,7 +29,9 @@ __all__ = [
     "Index",
     "IndexConfig",
     "IvfConfig",
+    "JoinedIndex",
     "Quality",
+    "Searchable",
     "build_and_measure",
     "load",
     "load_if_any",

@@ -50,13 +50,8 @@ class Answer:
     """[Q, k] float32 inner products; -inf where there is no item."""
 
 
-class Index(Protocol):
+class Searchable(Protocol):
     """Some items and their vectors, ready to be searched. Searches may run at once in several threads."""
-
-    @property
-    def config(self) -> Config:
-        """What it was built by."""
-        ...
 
     @property
     def holdings(self) -> Holdings:
@@ -66,11 +61,6 @@ class Index(Protocol):
     @property
     def dimension(self) -> int:
         """Width of the vectors."""
-        ...
-
-    @property
-    def size_bytes(self) -> int:
-        """Memory of vectors, structure and item indices; features are not counted."""
         ...
 
     def search(
@@ -93,6 +83,20 @@ class Index(Protocol):
         Raises:
             ValueError: A wrong shape, a value that is not finite, k < 1, or a filter on a feature that is not there.
         """
+        ...
+
+
+class Index(Searchable, Protocol):
+    """What a config builds, and what can be stored."""
+
+    @property
+    def config(self) -> Config:
+        """What it was built by."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of vectors, structure and item indices; features are not counted."""
         ...
 
     def write(self, file: Callable[[str], Path]) -> None:

@@ -14,6 +14,7 @@ of E numbers and T x D additions instead of E x (parts x D) x D multiplications,
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -111,6 +112,21 @@ class ItemTable(nn.Module):
         self._is_large = [is_sparse and size > _LARGE_FEATURE for size in features.values()]
         self.codes_VF: Tensor
         self.register_buffer("codes_VF", codes_VF.to(torch.int32), persistent=False)
+
+    def with_items(self, codes_NF: Tensor, row_D: Tensor) -> ItemTable:
+        """A table with N items more behind these, all with the same id row; the tables of features are shared.
+
+        Args:
+            codes_NF: [N, F] int, their features.
+            row_D: [D].
+        """
+        # Not built anew: that would draw a catalogue of weights to throw them away.
+        table = copy(self)
+        table._parameters, table._buffers = dict(self._parameters), dict(self._buffers)
+        table.num_items = self.num_items + len(codes_NF)
+        table.weight = nn.Parameter(torch.cat([self.weight, row_D.expand(len(codes_NF), -1)]).detach())
+        table.codes_VF = torch.cat([self.codes_VF, codes_NF.to(self.codes_VF)])
+        return table
 
     @property
     def parts_width(self) -> int:

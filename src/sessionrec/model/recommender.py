@@ -6,6 +6,7 @@ Letters: B users, S sessions, E events, Q questions, N items, D width, V catalog
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Literal
 
 import torch
@@ -155,16 +156,33 @@ class Recommender(nn.Module):
         return states_SD[self._state_of(inputs, user_B, has_B)]
 
     @torch.inference_mode()
-    def item_vectors(self) -> Tensor:
-        """[V + 1, D] candidates of the whole catalogue, index 0 the unknown item."""
-        ids = torch.arange(self.items.num_items + 1, device=self.items.weight.device)
+    def item_vectors(self, first: int = 0) -> Tensor:
+        """[V + 1 - first, D] candidates of the whole catalogue from an index on; index 0 is the unknown item."""
+        ids = torch.arange(first, self.items.num_items + 1, device=self.items.weight.device)
         return torch.cat([self.vectors(self.items.rows(chunk)) for chunk in torch.split(ids, _CHUNK)])
 
     @torch.no_grad()
     def fill_untrained(self, num_trained: int) -> None:
         """After training, give items that it never saw, all after the first `num_trained`, the mean id row of the rest:
         their own are still as they were drawn, and only features shall tell such items apart."""
-        self.items.weight[num_trained + 1 :] = self.items.weight[1 : num_trained + 1].mean(0)
+        self.items.weight[num_trained + 1 :] = self._untrained_row(num_trained)
+
+    @torch.no_grad()
+    def with_items(self, codes_NF: Tensor, num_trained: int) -> Recommender:
+        """This model over N items more, which are as if training had never seen them. All other weights are shared.
+
+        Args:
+            codes_NF: [N, F] int, the item features of the new ones.
+            num_trained: Items with a training event, the first ones.
+        """
+        larger = copy(self)
+        larger._modules = dict(self._modules)
+        larger.items = self.items.with_items(codes_NF, self._untrained_row(num_trained))
+        return larger
+
+    def _untrained_row(self, num_trained: int) -> Tensor:
+        """[D] id row of an item that training never saw."""
+        return self.items.weight[1 : num_trained + 1].mean(0)
 
     def _state_of(self, inputs: SessionBatch, user_Q: Tensor, num_before_Q: Tensor) -> Tensor:
         """[Q] row of the state that a question is asked of."""

@@ -22,7 +22,7 @@ from sessionrec.pipeline.training import questions
 from sessionrec.prior import PriorRanker
 from sessionrec.recommend import artifact
 from sessionrec.recommend.beside import live_ranker
-from sessionrec.recommend.face import item_codes
+from sessionrec.recommend.features import item_codes
 from sessionrec.recommend.ranker import ModelRanker
 from sessionrec.recommend.retrieval import Found, Reach, Retriever, dense_vectors
 from sessionrec.recommend.retrieval import quality as quality_of

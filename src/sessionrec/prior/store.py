@@ -9,7 +9,7 @@ Letters: V candidates, H half-lives, C similar pairs of items.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,13 @@ class StoredPrior:
     def scheme(self) -> ItemScheme:
         """Which features items have."""
         return self.live.scheme
+
+    def with_items(self, number: int) -> StoredPrior:
+        """The same weights over so many items more, of which nothing has happened and which are similar to none."""
+        similar = self.similar
+        if similar is not None:
+            similar = replace(similar, offsets=np.append(similar.offsets, np.full(number, similar.offsets[-1])))
+        return replace(self, live=self.live.with_items(number), similar=similar)
 
 
 class _Weights(Config):

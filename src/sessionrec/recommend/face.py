@@ -7,7 +7,7 @@ model.recommend([[["tea", "cup"], ["jam"]]], k=3)[0].items
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -22,19 +22,19 @@ from sessionrec.batch import Examples
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.request import ask, visible
 from sessionrec.errors import HistoryError
-from sessionrec.index import Answer, Filter, Index
+from sessionrec.index import Answer, Filter, Index, JoinedIndex, Searchable
 from sessionrec.index.face import dots
 from sessionrec.jagged import IntArray, Jagged, offsets_from_lengths, row_of_element
-from sessionrec.recommend import artifact
+from sessionrec.recommend import arrivals, artifact, live
 from sessionrec.recommend.answers import ItemVectors, Recommendations, Vectors
 from sessionrec.recommend.artifact import TrainedModel
 from sessionrec.recommend.beside import live_ranker
-from sessionrec.recommend.histories import HistoryCoder, Intake, time_ms
+from sessionrec.recommend.coding import as_frame, item_ids
+from sessionrec.recommend.features import filter_of, item_codes
+from sessionrec.recommend.histories import HistoryCoder, Intake
 from sessionrec.recommend.ranker import ModelRanker
 from sessionrec.recommend.retrieval import Retriever, dense_vectors
-from sessionrec.schema import INDEX, ITEM, NO_ITEM, TITLE, UNKNOWN
-
-_CLOCKS_DIFFER_MS = 3_600_000
+from sessionrec.schema import ITEM, NO_ITEM, TITLE, UNKNOWN
 
 
 class SessionRec:
@@ -42,17 +42,27 @@ class SessionRec:
 
     Args:
         model: See `recommend.artifact.load`.
-        index: Where to search; exact over all candidates if not given.
+        index: Where to search; exact over all candidates if not given. Candidates that it lacks, the last ones, are
+            searched beside it.
+        ranker: Of the model, if it is there already.
     """
 
-    def __init__(self, model: TrainedModel, index: Index | None = None) -> None:
+    def __init__(
+        self, model: TrainedModel, index: Searchable | None = None, *, ranker: ModelRanker | None = None
+    ) -> None:
         self.model = model
         self._coder = HistoryCoder(model)
-        self._ranker = ModelRanker(model.recommender, model.num_candidates, view=model.shown)
+        self._ranker = ranker or ModelRanker(model.recommender, model.num_candidates, view=model.shown)
         self._beside = None if model.prior is None else live_ranker(model, self._ranker)
         self._vectors_VD: Vectors = dense_vectors(self._ranker, self._beside)
         rows = np.arange(1, model.num_candidates + 1)
-        self._index = index or indexes.ExactConfig().build(rows, self._vectors_VD, features=item_codes(model))
+        codes = item_codes(model)
+        if index is None:
+            index = indexes.ExactConfig().build(rows, self._vectors_VD, features=codes)
+        elif (held := index.holdings.num_items) < len(rows):
+            later = {name: codes[name][held:] for name in index.holdings.features}
+            index = JoinedIndex(index, rows[held:], self._vectors_VD[held:], features=later)
+        self._index = index
         self._retriever = None if self._beside is None else Retriever(self._beside, self._ranker, self._index)
         self._titles = model.items[TITLE if TITLE in model.items.columns else ITEM]
 
@@ -122,7 +132,7 @@ class SessionRec:
         intake = self._coder.read(histories, now)
         places, examples = self._questions(intake)
         seen = _seen(intake) if exclude_seen else None
-        limit = self._filter(where)
+        limit = filter_of(self.model, where)
         is_known_B = np.zeros(len(intake.users), np.bool_)
         is_known_B[places] = True
         found: dict[int, Answer] = {}
@@ -226,15 +236,50 @@ class SessionRec:
             HistoryError: The model has no prior, or does not know the item, or the time is not from 1980 to an hour
                 from now: counts only fade, so an event of the future would outweigh all others until then.
         """
-        if self.model.prior is None:
-            raise HistoryError("this model has no prior and keeps no counts; fit one with the preset `sessionrec`")
-        (code,) = self._coder.item_indices([item]).tolist()
-        if not 1 <= code <= self.model.num_candidates:
-            raise HistoryError(f"item {item!r} is no candidate of the model, so nothing can be counted of it")
-        at_ms = time_ms(time)
-        if at_ms > time_ms(datetime.now(UTC)) + _CLOCKS_DIFFER_MS:
-            raise HistoryError(f"expected the time of an event that happened, got {time.isoformat()}; look at its zone")
-        self.model.prior.live.add(code, at_ms, is_acted=is_acted)
+        live.count_one(self.model, self._coder, item, time, is_acted=is_acted)
+
+    def add_all(self, events: Any) -> int:
+        """Tell it of many events at once, such as all since it was trained.
+
+        Args:
+            events: A data frame with one row an event: `item`, `time` (or `time_ms`), and `positive`: acted on, as all
+                are without that column, or only shown.
+
+        Returns:
+            How many were counted: those of items that it knows.
+
+        Raises:
+            HistoryError: As for `add`, or a column is missing or of the wrong type; nothing is counted then.
+        """
+        if (frame := as_frame(events)) is None:
+            raise HistoryError(f"`events` must be a data frame, got {type(events).__name__}")
+        return live.count(self.model, self._coder, frame)
+
+    def with_items(self, items: Any) -> SessionRec:
+        """A model of the same weights that knows further items too, such as the articles of this morning: found by
+        their attributes at first, and by what happens to them from then on (`add`).
+
+        This one stays as it is, so it can answer until the other one takes its place; their counts go apart, and only
+        the new items are encoded. Where very many have come, `prepare` and `fit` again: weights know nothing of them.
+
+        Args:
+            items: A data frame with one row an item: `item`, every item feature of the data set (null where it is not
+                known), and `title` if items have titles; or, where there are no features, a list of ids. Items that
+                the model knows stay as they are.
+
+        Raises:
+            HistoryError: The model has no prior, so it never answers with such items; or a column is missing or of
+                the wrong type.
+        """
+        if (frame := as_frame(items)) is None:
+            if isinstance(items, str | bytes | Mapping) or not isinstance(items, Sequence):
+                raise HistoryError(f"`items` must be a data frame or a list of item ids, got {type(items).__name__}")
+            frame = pl.DataFrame({ITEM: item_ids(items)})
+        larger = arrivals.with_items(self.model, frame)
+        if larger is self.model:
+            return self
+        first = self._index.first if isinstance(self._index, JoinedIndex) else self._index
+        return SessionRec(larger, first, ranker=self._ranker.with_items(larger.recommender))
 
     def _questions(self, intake: Intake) -> tuple[IntArray, Examples | None]:
         """[Q] places of the users that can be encoded, and their questions; None where nobody can."""
@@ -290,24 +335,6 @@ class SessionRec:
             found[place] = by_item_V[np.maximum(codes[place], 1) - 1]
         return found
 
-    def _filter(self, where: Mapping[str, Any] | None) -> Filter | None:
-        if where is None:
-            return None
-        return Filter(where={name: self._codes(name, wanted) for name, wanted in where.items()})
-
-    def _codes(self, name: str, wanted: Any) -> tuple[int, ...]:
-        known = self.model.dataset["item_features"]
-        if name not in known:
-            raise HistoryError(f"there is no item feature {name!r}; there are: {', '.join(known) or 'none'}")
-        values = [str(value) for value in (wanted if isinstance(wanted, list | tuple | set) else [wanted])]
-        rows = self.model.vocabularies.filter(
-            (pl.col("role") == "item") & (pl.col("feature") == name) & pl.col("value").is_in(values)
-        )
-        missing = sorted(set(values) - set(rows["value"]))
-        if missing:
-            raise HistoryError(f"item feature {name!r} has no value {missing[0]!r} in training")
-        return tuple(rows[INDEX].to_list())
-
     @property
     def _otherwise(self) -> Literal["prior", "popularity"]:
         """What answers for a user of whom nothing is known."""
@@ -342,14 +369,6 @@ class SessionRec:
     def _name(self, code: int) -> str:
         title = self._titles[code - 1]
         return str(self.model.items[ITEM][code - 1] if title is None else title)
-
-
-def item_codes(model: TrainedModel) -> dict[str, npt.NDArray[np.int32]]:
-    """[V] codes of each item feature of the candidates."""
-    return {
-        name: model.items[name].to_numpy()[: model.num_candidates].astype(np.int32)
-        for name in model.dataset["item_features"]
-    }
 
 
 def _seen(intake: Intake) -> Jagged[npt.NDArray[Any]]:

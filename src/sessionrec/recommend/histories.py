@@ -22,13 +22,21 @@ from sessionrec.errors import HistoryError
 from sessionrec.jagged import IntArray
 from sessionrec.logs.base import Feature
 from sessionrec.recommend.artifact import TrainedModel
+from sessionrec.recommend.coding import (
+    IS_POSITIVE,
+    Lookup,
+    as_frame,
+    event_times,
+    expect_column,
+    feature_values,
+    flags,
+    item_ids,
+)
 from sessionrec.schema import ACTION, ITEM, MAX_TIME_MS, MIN_TIME_MS, POSITIVE, SESSION, TIME_MS, UNKNOWN, USER
 from sessionrec.sessions.assemble import assemble
 from sessionrec.sessions.bins import to_bins
 from sessionrec.sessions.histories import Histories
 from sessionrec.sessions.rule import NativeRule, SessionRule
-
-TIME, IS_POSITIVE = "time", "positive"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +86,7 @@ class HistoryCoder:
         self._items = Lookup(model.items[ITEM], np.arange(1, len(model.items) + 1, dtype=np.int32))
         self._context = [entry for entry in about["features"] if entry["role"] == "context"]
         self._values = {
-            entry["name"]: _values(model.vocabularies, "context", entry["name"])
+            entry["name"]: Lookup.of(model.vocabularies, "context", entry["name"])
             for entry in self._context
             if entry["kind"] == "category"
         }
@@ -86,7 +94,7 @@ class HistoryCoder:
 
     def item_indices(self, ids: Any) -> npt.NDArray[np.int32]:
         """[N] the index of each item id, 0 for one the model does not know."""
-        return self._items.codes(_ids(ids))
+        return self._items.codes(item_ids(ids))
 
     def read(self, histories: Any, now: datetime | None) -> Intake:
         """Code some histories.
@@ -106,8 +114,7 @@ class HistoryCoder:
                 return histories
             return replace(histories, time_ms_B=np.full(len(histories.users), time_ms(now)))
         now_ms = time_ms(now if now is not None else datetime.now(UTC))
-        if isinstance(histories, pl.DataFrame) or hasattr(histories, "__arrow_c_stream__"):
-            frame = histories if isinstance(histories, pl.DataFrame) else pl.DataFrame(histories)
+        if (frame := as_frame(histories)) is not None:
             return self._code(*self._of_frame(frame), now_ms)
         return self._code(*self._of_lists(histories, now_ms), now_ms)
 
@@ -130,7 +137,7 @@ class HistoryCoder:
                     rows[ACTION] += [action] * len(items)
         types = {USER: pl.Int64, TIME_MS: pl.Int64, SESSION: pl.Int64, ACTION: pl.UInt16}
         frame = pl.DataFrame({name: rows[name] for name in types}, schema=types)
-        return list(range(len(histories))), frame.with_columns(_ids(rows[ITEM]).alias(ITEM)), True
+        return list(range(len(histories))), frame.with_columns(item_ids(rows[ITEM]).alias(ITEM)), True
 
     def _times(self, user: int, sessions: list[Session], now_ms: int) -> list[int]:
         given = [session.time for session in sessions if session.time is not None]
@@ -146,34 +153,23 @@ class HistoryCoder:
 
     def _of_frame(self, frame: pl.DataFrame) -> tuple[list[Any], pl.DataFrame, bool]:
         for name in (USER, ITEM):
-            _expect_column(frame, name)
-        if TIME in frame.columns:
-            moment = frame[TIME]
-            if not isinstance(moment.dtype, pl.Datetime):
-                raise HistoryError(
-                    f"column `{TIME}` must be a datetime, got {moment.dtype}; UTC milliseconds go into `{TIME_MS}`"
-                )
-            times = moment.dt.epoch("ms")
-        else:
-            _expect_column(frame, TIME_MS)
-            if not frame[TIME_MS].dtype.is_integer():
-                raise HistoryError(f"column `{TIME_MS}` must be UTC epoch milliseconds, got {frame[TIME_MS].dtype}")
-            times = frame[TIME_MS].cast(pl.Int64)
+            expect_column(frame, name)
+        times = event_times(frame)
         is_wrong = times.is_null() | (times < MIN_TIME_MS) | (times > MAX_TIME_MS) | frame[USER].is_null()
         if is_wrong.any():
             row = int(is_wrong.arg_true()[0])
             found = f"user {frame[USER][row]!r}, time {times[row]!r} ms"
             raise HistoryError(f"row {row}: expected a user and a time from 1980 to 2100, found {found}")
-        bits = self._flag(frame, IS_POSITIVE, 0, default=True)
+        bits = flags(frame, IS_POSITIVE, default=True) * np.uint16(POSITIVE)
         for bit, name in enumerate(self._actions, start=1):
-            bits = bits + self._flag(frame, name, bit, default=False)
+            bits |= flags(frame, name, default=False).astype(np.uint16) << bit
         users = frame[USER].unique(maintain_order=True)
         numbers = pl.DataFrame({USER: users, "number": np.arange(len(users))})
         columns = [
             frame.select(USER).join(numbers, on=USER, how="left", maintain_order="left")["number"].alias(USER),
-            _ids(frame[ITEM]).alias(ITEM),
+            item_ids(frame[ITEM]).alias(ITEM),
             times.alias(TIME_MS),
-            bits.alias(ACTION),
+            pl.Series(ACTION, bits),
         ]
         has_session = SESSION in frame.columns
         if has_session and frame[SESSION].null_count():
@@ -185,21 +181,11 @@ class HistoryCoder:
         names = [entry["name"] for entry in self._context if entry["name"] in frame.columns]
         return users.to_list(), pl.DataFrame([*columns, *(frame[name] for name in names)]), has_session
 
-    def _flag(self, frame: pl.DataFrame, name: str, bit: int, *, default: bool) -> pl.Series:
-        """[E] one bit of the action."""
-        if name not in frame.columns:
-            return pl.Series(np.full(len(frame), default * POSITIVE << bit, np.uint16))
-        try:
-            is_set = frame[name].cast(pl.Boolean)
-        except pl.exceptions.PolarsError:
-            raise HistoryError(f"column `{name}` must be true or false, got {frame[name].dtype}") from None
-        if is_set.null_count():
-            raise HistoryError(f"column `{name}` has rows without a value; it must be true or false")
-        return pl.Series(is_set.to_numpy().astype(np.uint16) << bit)
-
     def _code(self, users: list[Any], events: pl.DataFrame, has_session: bool, now_ms: int) -> Intake:
         for entry in self._context:
-            events = events.with_columns(_feature(events, entry["name"], is_category=entry["kind"] == "category"))
+            events = events.with_columns(
+                feature_values(events, entry["name"], pl.String if entry["kind"] == "category" else pl.Float32)
+            )
         rule = NativeRule() if has_session else self.rule
         features = tuple(Feature(name=entry["name"], kind=entry["kind"]) for entry in self._context)
         num_unknown_B = np.zeros(len(users), np.int64)
@@ -246,33 +232,6 @@ class HistoryCoder:
         )
 
 
-class Lookup:
-    """From values to their codes, by bisection.
-
-    Args:
-        values: Distinct.
-        codes: Of each.
-    """
-
-    def __init__(self, values: pl.Series, codes: npt.NDArray[np.int32]) -> None:
-        order = values.arg_sort()
-        self._values, self._codes = values.gather(order), codes[order.to_numpy()]
-
-    def codes(self, wanted: pl.Series) -> npt.NDArray[np.int32]:
-        """[N] the code of each value, 0 for one that is not there."""
-        found = np.zeros(len(wanted), np.int32)
-        if not len(wanted) or not len(self._values):
-            return found
-        # Text of digits finds an integer id and the other way round; what cannot be one is not there.
-        wanted = wanted.cast(self._values.dtype, strict=False)
-        is_there = wanted.is_not_null().to_numpy()
-        present = wanted.drop_nulls()
-        place = np.minimum(self._values.search_sorted(present).to_numpy(), len(self._values) - 1)
-        is_equal = (self._values.gather(place) == present).to_numpy()
-        found[is_there] = np.where(is_equal, self._codes[place], UNKNOWN)
-        return found
-
-
 def time_ms(moment: datetime) -> int:
     """UTC epoch, milliseconds; without a zone it is UTC."""
     if not isinstance(moment, datetime):
@@ -282,11 +241,6 @@ def time_ms(moment: datetime) -> int:
     if not MIN_TIME_MS <= value <= MAX_TIME_MS:
         raise HistoryError(f"expected a time from 1980 to 2100, got {moment.isoformat()}")
     return value
-
-
-def _values(vocabularies: pl.DataFrame, role: str, name: str) -> Lookup:
-    rows = vocabularies.filter((pl.col("role") == role) & (pl.col("feature") == name))
-    return Lookup(rows["value"], rows["index"].to_numpy())
 
 
 def _listed(user: int, history: Any) -> Sequence[Any]:
@@ -306,44 +260,3 @@ def _session(user: int, session: Any) -> Session:
             "wrap a single session into a list: [[item, item], [item]]"
         )
     return Session(items=session)
-
-
-def _feature(events: pl.DataFrame, name: str, *, is_category: bool) -> pl.Series:
-    """[E] values of a context feature, text or numbers; nothing but unknown ones where the column is missing."""
-    kind = pl.String if is_category else pl.Float32
-    if name not in events.columns:
-        return pl.Series(name, [None] * len(events), kind)
-    column = events[name]
-    try:
-        # A column of whole numbers with a gap comes as floats from elsewhere: 1.0 is the value 1.
-        if is_category and column.dtype.is_float() and (column.drop_nulls().drop_nans() % 1 == 0).all():
-            column = column.fill_nan(None).cast(pl.Int64)
-        return column.cast(kind).alias(name)
-    except pl.exceptions.PolarsError:
-        raise HistoryError(
-            f"column `{name}` must be {'a category' if is_category else 'numbers'}, got {column.dtype}"
-        ) from None
-
-
-def _ids(ids: Any) -> pl.Series:
-    """Item ids as whole numbers or as text."""
-    try:
-        series = ids if isinstance(ids, pl.Series) else pl.Series(ITEM, list(ids))
-    except TypeError:
-        series = pl.Series(ITEM, [str(item) for item in ids])
-    if series.dtype.is_integer():
-        return series.cast(pl.Int64)
-    if series.dtype == pl.Null:
-        if len(series):
-            raise HistoryError("item ids must be whole numbers or text, got None")
-        return series.cast(pl.Int64)
-    if series.dtype != pl.String:
-        raise HistoryError(f"item ids must be whole numbers or text, got {series.dtype}")
-    if series.null_count():
-        raise HistoryError("item ids must be whole numbers or text, got None")
-    return series
-
-
-def _expect_column(frame: pl.DataFrame, name: str) -> None:
-    if name not in frame.columns:
-        raise HistoryError(f"column `{name}` is missing; there are {', '.join(frame.columns)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -34,7 +35,15 @@ class ModelRanker:
         self._view = None if view is None or view.shows_all else view
         self._device = model.items.weight.device
         with _evaluating(model):
-            self.items_VD: Tensor = model.item_vectors()[1 : num_candidates + 1]
+            self.items_VD: Tensor = model.item_vectors(1)[:num_candidates]
+
+    def with_items(self, model: Recommender) -> ModelRanker:
+        """The ranker of a model of the same weights over more items, all of them candidates; only those are encoded."""
+        larger = copy(self)
+        larger._model = model
+        with _evaluating(model):
+            larger.items_VD = torch.cat([self.items_VD, model.item_vectors(len(self.items_VD) + 1)])
+        return larger
 
     def scorer(self, examples: Examples) -> DotScorer:
         """See `scoring.Ranker`."""

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import torch
 
 from sessionrec.batch import Examples
-from sessionrec.index import Answer, Filter, Index
+from sessionrec.index import Answer, Filter, Searchable
 from sessionrec.jagged import IntArray, Jagged, position_in_row, row_of_element
 from sessionrec.prior import PriorRanker
 from sessionrec.prior.features import merged
@@ -80,7 +80,7 @@ class Retriever:
         reach: How far to look.
     """
 
-    def __init__(self, ranker: PriorRanker, model: ModelRanker, index: Index, reach: Reach | None = None) -> None:
+    def __init__(self, ranker: PriorRanker, model: ModelRanker, index: Searchable, reach: Reach | None = None) -> None:
         self._ranker, self._model, self._index, self._reach = ranker, model, index, reach or Reach()
         self._fresh: _Fresh | None = None
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sessionrec.batch import Examples
 from sessionrec.evaluate.evaluator import seen_items
-from sessionrec.index import Answer, Index
+from sessionrec.index import Answer, Searchable
 from sessionrec.jagged import Jagged
 from sessionrec.prior import PriorRanker
 from sessionrec.recommend.ranker import ModelRanker
@@ -110,7 +110,7 @@ class RetrievedScorer:
         return list_scores(self._whole, question_P.to(device), item_P.to(device)).cpu()
 
 
-def search_of(model: ModelRanker, ranker: PriorRanker | None, index: Index, reach: Reach | None = None) -> Search:
+def search_of(model: ModelRanker, ranker: PriorRanker | None, index: Searchable, reach: Reach | None = None) -> Search:
     """How answers are found in service: by the `Retriever`, or, without a prior, by the index alone.
 
     Args:

@@ -1,0 +1,57 @@
+"""Events as callers have them -> counts of a model's prior."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+
+from sessionrec.errors import HistoryError
+from sessionrec.prior import LiveItems
+from sessionrec.recommend.artifact import TrainedModel
+from sessionrec.recommend.coding import IS_POSITIVE, event_times, expect_column, flags
+from sessionrec.recommend.histories import HistoryCoder, time_ms
+from sessionrec.schema import ITEM, MIN_TIME_MS
+
+_CLOCKS_DIFFER_MS = 3_600_000
+
+
+def count(model: TrainedModel, coder: HistoryCoder, events: pl.DataFrame) -> int:
+    """See `SessionRec.add_all`."""
+    live = _live_of(model)
+    expect_column(events, ITEM)
+    times = event_times(events)
+    is_wrong = times.is_null() | ~times.is_between(MIN_TIME_MS, _latest_ms())
+    if is_wrong.any():
+        row = int(is_wrong.arg_true()[0])
+        raise HistoryError(
+            f"row {row}: expected the time of an event that happened, from 1980 on, found {times[row]!r} ms; nothing "
+            "was counted"
+        )
+    is_acted_N = flags(events, IS_POSITIVE, default=True)
+    item_N = coder.item_indices(events[ITEM]).astype(np.int64)
+    is_known_N = item_N > 0
+    live.add_all(item_N[is_known_N], times.to_numpy()[is_known_N], is_acted_N[is_known_N])
+    return int(is_known_N.sum())
+
+
+def count_one(model: TrainedModel, coder: HistoryCoder, item: object, time: datetime, *, is_acted: bool) -> None:
+    """See `SessionRec.add`."""
+    live = _live_of(model)
+    (code,) = coder.item_indices([item]).tolist()
+    if not code:
+        raise HistoryError(f"the model does not know item {item!r}, so nothing can be counted of it; see `with_items`")
+    if time_ms(time) > _latest_ms():
+        raise HistoryError(f"expected the time of an event that happened, got {time.isoformat()}; look at its zone")
+    live.add(code, time_ms(time), is_acted=is_acted)
+
+
+def _live_of(model: TrainedModel) -> LiveItems:
+    if model.prior is None:
+        raise HistoryError("this model has no prior and keeps no counts; fit one with the preset `sessionrec`")
+    return model.prior.live
+
+
+def _latest_ms() -> int:
+    return time_ms(datetime.now(UTC)) + _CLOCKS_DIFFER_MS
