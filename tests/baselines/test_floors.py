@@ -29,6 +29,7 @@ from sessionrec.baselines import (
     fit_floors,
     tune,
 )
+from sessionrec.baselines import floors as floors_module
 from sessionrec.baselines.history import Past
 from sessionrec.baselines.recipes import RECIPES
 from sessionrec.baselines.tune import most_tries
@@ -207,6 +208,24 @@ def test_parameters_are_chosen_by_floors_of_training_events_alone(dataset: Datas
     assert isinstance(made.ranker, RecencyPopularity)
     before_test = made.ranker.at(np.array([T0 + (SESSIONS - 1) * DAY_MS]), bought.numpy()).item()
     assert before_test == pytest.approx(-(86_400 - 2) / HALF_LIVES_S[0], rel=1e-3)
+
+
+@pytest.mark.parametrize(("enough", "users"), [(4000, 30), (40, 24), (32, 16), (1, 8)])
+def test_the_sample_ends_with_questions_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enough: int, users: int
+) -> None:
+    """Thirty users with two questions each, eight users a batch."""
+    monkeypatch.setattr(floors_module, "_QUESTIONS", enough)
+    monkeypatch.setattr(floors_module, "_BATCH_USERS", 8)
+    dataset = prepared_in(tmp_path, GlobalTime(validation_from="2024-01-05", test_from="2024-01-07"))
+    asked = []
+
+    def quality(floor: Ranker, sample: Iterable[Examples]) -> float:
+        asked.append(sum(examples.inputs.num_users for examples in sample))
+        return 0
+
+    fit_floors(dataset, evaluation_view(View(), "test", "session"), quality, names=["recency popularity"])
+    assert set(asked) == {users}
 
 
 def test_floors_answer_last_items_after_a_partial_session_too(dataset: Dataset) -> None:

@@ -195,9 +195,7 @@ def test_events_that_cannot_be_are_refused_as_a_whole(model: SessionRec, prior_r
     with_prior = SessionRec.load(prior_run)
     events = pl.DataFrame({"item": [sku(0, 0)] * 3, "time": [NOW, day(365 * 60), None]})
     before = with_prior.recommend([[]], 18, now=NOW)
-    with pytest.raises(
-        HistoryError, match=r"row 1: expected the time of an event that .* nothing was counted"
-    ):
+    with pytest.raises(HistoryError, match=r"row 1: expected the time of an event that .* nothing was counted"):
         with_prior.add_all(events)
     with pytest.raises(HistoryError, match=r"row 0: .* found None ms"):
         with_prior.add_all(events[2:])

@@ -29,7 +29,9 @@ from sessionrec.scoring import Ranker
 
 _log = logging.getLogger(__name__)
 
-_BATCH_USERS = 256
+_BATCH_USERS = 128
+_QUESTIONS = 4000
+"""Of a sample, about: by one clock users have many questions each, and more of them choose no better."""
 
 Quality = Callable[[Ranker, Iterable[Examples]], float]
 """Of a system's answers to some questions, the greater the better; `evaluate.quality_of` makes one."""
@@ -73,7 +75,8 @@ def fit_floors(
         is_stream: See `Known`.
         names: Which, see `ALL`.
         chosen: `Floor.choice` of floors whose parameters were chosen before; they are not chosen again.
-        sample_users: Users whose validation questions choose, the first of the data set; rounded up to whole batches.
+        sample_users: Users whose validation questions choose, the first of the data set, or fewer where these have some
+            thousand questions; rounded up to whole batches.
         progress: Called with stage, combinations tried (what a floor did not need counts at its end) and at most.
 
     Raises:
@@ -159,12 +162,13 @@ class _Sample:
 
     @classmethod
     def of(cls, dataset: Dataset, view: View, num_users: int) -> _Sample:
-        """Batches until there are so many users."""
+        """Batches until there are so many users, or questions enough."""
         loading = Loading(shuffle=False, batch_users=min(_BATCH_USERS, num_users), prefetch=0)
-        loader, batches, done = Loader(dataset, view, loading, seed=0), [], 0
+        loader, batches, users, asked = Loader(dataset, view, loading, seed=0), [], 0, 0
         for examples in loader:
             batches.append(examples)
-            done += examples.inputs.num_users
-            if done >= num_users:
+            users += examples.inputs.num_users
+            asked += examples.targets.num_questions
+            if users >= num_users or asked >= _QUESTIONS:
                 break
         return cls(batches, loader.has_partial_session)
