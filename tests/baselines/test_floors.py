@@ -210,12 +210,12 @@ def test_parameters_are_chosen_by_floors_of_training_events_alone(dataset: Datas
     assert before_test == pytest.approx(-(86_400 - 2) / HALF_LIVES_S[0], rel=1e-3)
 
 
-@pytest.mark.parametrize(("enough", "users"), [(4000, 30), (40, 24), (32, 16), (1, 8)])
+@pytest.mark.parametrize(("enough", "users"), [(2, 30), (0.8, 24), (0.5, 16), (0.1, 8)])
 def test_the_sample_ends_with_questions_enough(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enough: int, users: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enough: float, users: int
 ) -> None:
     """Thirty users with two questions each, eight users a batch."""
-    monkeypatch.setattr(floors_module, "_QUESTIONS", enough)
+    monkeypatch.setattr(floors_module, "_QUESTIONS_A_USER", enough)
     monkeypatch.setattr(floors_module, "_BATCH_USERS", 8)
     dataset = prepared_in(tmp_path, GlobalTime(validation_from="2024-01-05", test_from="2024-01-07"))
     asked = []
@@ -224,7 +224,9 @@ def test_the_sample_ends_with_questions_enough(
         asked.append(sum(examples.inputs.num_users for examples in sample))
         return 0
 
-    fit_floors(dataset, evaluation_view(View(), "test", "session"), quality, names=["recency popularity"])
+    fit_floors(
+        dataset, evaluation_view(View(), "test", "session"), quality, names=["recency popularity"], sample_users=50
+    )
     assert set(asked) == {users}
 
 

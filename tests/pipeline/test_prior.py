@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sessionrec.baselines import Ahead, ItemKnn, ItemSimilarity, KnownSessions, RecencyPopularity
+from sessionrec.baselines import Ahead, ItemKnn, ItemSimilarity, KnownSessions, Popularity, RecencyPopularity
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader
 from sessionrec.data.view import View
@@ -18,7 +18,7 @@ from sessionrec.dynamics import ItemEvents
 from sessionrec.evaluate import EvalProtocol, evaluate
 from sessionrec.logs import PlantedConfig
 from sessionrec.pipeline import DataConfig, prepare
-from sessionrec.pipeline.prior import _own_features, fit_prior, known_before, prior_ranker
+from sessionrec.pipeline.prior import _own_features, fit_prior, known_before, make_prior, prior_ranker
 from sessionrec.pipeline.training import facts_of, questions
 from sessionrec.prior import Prior, PriorConfig, PriorRanker
 from sessionrec.scoring import Ranker, top_k
@@ -48,6 +48,23 @@ def test_what_is_known_before_a_part_is_of_earlier_parts(dataset: Dataset) -> No
         positives = sum(kept[part].positives for part in parts)
         assert len(counts[before].acted.time_ms_N) == positives
         assert len(counts[before].shown.time_ms_N) == sum(kept[part].events for part in parts) > positives
+
+
+def test_what_is_kept_of_items_knows_no_wrong_clock(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gap that tells one is the longest half-life."""
+    times = np.sort(np.concatenate([histories.time_ms_E for histories in dataset.histories()]))
+    until, gaps = int(times[len(times) // 2]), []
+
+    def newest_ms(_: Dataset, gap_ms: int) -> int:
+        gaps.append(gap_ms)
+        return until
+
+    monkeypatch.setattr("sessionrec.pipeline.prior.newest_ms", newest_ms)
+    floor = Popularity(np.ones(dataset.num_items, np.int64))
+    live = make_prior(dataset, View(), CONFIG, model=floor, seed=1).live
+    assert gaps == [int(max(live.scheme.acted_s + live.scheme.shown_s) * 1000)]
+    assert live.shown is not None
+    assert live.acted.time_ms_V.max() <= live.shown.time_ms_V.max() == until
 
 
 def test_a_prior_alone_is_fitted_and_asked(dataset: Dataset) -> None:

@@ -377,31 +377,6 @@ def test_items_as_they_stand_are_what_a_search_finds(users: Users, after: int, i
         np.testing.assert_allclose(live.at(np.full(ITEMS, times[place]), every), wanted[place], atol=1e-3)
 
 
-@pytest.mark.parametrize(("number", "wrong", "is_believed"), [(200, 2, False), (200, 3, True), (99, 1, True)])
-def test_a_wrong_clock_does_not_fade_everything(number: int, wrong: int, is_believed: bool) -> None:
-    """Some items with an event of years later: by them all others would have no counts any more."""
-    scheme = known([[(START, [(1, 1)]), (START + 100, [(2, 1)])]]).scheme(CONFIG)
-    items = np.arange(1, number + 1)
-    times = (START + items % 7) * S
-
-    def live(with_wrong: bool) -> LiveItems:
-        acted, shown = (ItemState.empty(number, half_lives) for half_lives in scheme.counted_s)
-        for state in (acted, shown):
-            state.add_all(items, times)
-            if with_wrong:
-                state.add_all(items[-wrong:], np.full(wrong, (START + 10**8) * S))
-        return LiveItems(scheme, acted, shown)
-
-    now = np.full(number - wrong, (START + 8) * S)
-    found, wanted = (live(with_wrong).at(now, items[:-wrong]) for with_wrong in (True, False))
-    assert np.array_equal(found, wanted) != is_believed
-    assert np.isfinite(live(True).at(np.full(wrong, now[0]), items[-wrong:])).all()
-    # Told of today's events, it knows what today is.
-    after = live(True)
-    after.add(1, (START + 50) * S, is_acted=True)
-    assert is_believed or after.meant(now[:1]) == (START + 50) * S + 1
-
-
 def test_a_state_of_another_log_is_refused() -> None:
     scheme = known([[]]).scheme(CONFIG)
     with pytest.raises(ValueError, match="do not agree on whether there are exposures"):

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from sessionrec.data.dataset import Dataset
-from sessionrec.errors import HistoryError
+from sessionrec.errors import ArtifactError, HistoryError
 from sessionrec.index import ExactConfig, HnswConfig, JoinedIndex
 from sessionrec.model.config import Catalogue
 from sessionrec.pipeline import IndexingConfig, index
@@ -164,6 +164,12 @@ def test_an_index_is_left_as_it_is(shop: tuple[Dataset, Path], prior_run: Path, 
     assert answer.items == ranked.items[:8]
     assert "n41" in ranked.items[:8] or "n40" in ranked.items[:8]
     assert len(new.item_vectors().items) == LAST + 60
+    assert len({model.model.fingerprint for model in (old, new, once)}) == 3
+    with pytest.raises(ArtifactError, match="the index holds item 78, the model has 18 candidates"):
+        SessionRec(old.model, new._index)
+    # Whoever hands over an index of some candidates wants no others.
+    few = ExactConfig().build(np.array([2, 5]), old.item_vectors().vectors_VD[[1, 4]])
+    assert SessionRec(old.model, few)._index is few
 
 
 def test_many_events_are_as_one_after_the_other(prior_run: Path) -> None:
@@ -189,6 +195,9 @@ def test_many_events_are_as_one_after_the_other(prior_run: Path) -> None:
     times = np.array([0])
     assert at_once.model.prior.live.meant(times) == one_by_one.model.prior.live.meant(times)
     assert at_once.add_all(events.drop("positive")[:3].to_arrow()) == 3
+    assert at_once.add_all(events[:0]) == at_once.add_all(pl.DataFrame({"item": [], "time": []})) == 0
+    # Of pandas' category and the like.
+    assert at_once.add_all(events.with_columns(pl.col("item").cast(pl.Categorical))) == 40
 
 
 def test_events_that_cannot_be_are_refused_as_a_whole(model: SessionRec, prior_run: Path) -> None:
@@ -210,7 +219,9 @@ def test_events_that_cannot_be_are_refused_as_a_whole(model: SessionRec, prior_r
     assert with_prior.recommend([[]], 18, now=NOW) == before
 
 
-def test_what_is_known_stays_and_of_several_rows_the_first_counts(prior_run: Path) -> None:
+def test_what_is_known_stays_and_of_several_rows_the_first_counts(
+    prior_run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     model = SessionRec.load(prior_run)
     items = pl.DataFrame({"item": [sku(0, 0), "x", "x"], "brand": ["Acme", "Bolt", "Acme"]})
     more = model.with_items(items)
@@ -220,10 +231,18 @@ def test_what_is_known_stays_and_of_several_rows_the_first_counts(prior_run: Pat
     codes = more.model.items["brand"].to_list()
     bolt = more.model.items.filter(pl.col("item") == sku(1, 0))["brand"][0]
     assert codes[LAST] == bolt
-    assert model.with_items(items[:1]) is model
+    # Nothing new: counts go apart all the same.
+    same = model.with_items(items[:1])
+    before = model.recommend([[]], 18, now=NOW)
+    for _ in range(9):
+        same.add(sku(4, 0), NOW)
+    assert len(same.model.items) == LAST and same.model.fingerprint == model.model.fingerprint
+    assert same.recommend([[]], 18, now=NOW + timedelta(minutes=2)) != before == model.recommend([[]], 18, now=NOW)
     assert torch.equal(more.model.recommender.items.codes_VF[LAST + 1], torch.tensor([bolt], dtype=torch.int32))
     # A value that training never had says as little as none.
-    odd = model.with_items(pl.DataFrame({"item": ["y", "z"], "brand": [None, "Unheard of"]}))
+    with caplog.at_level("WARNING"):
+        odd = model.with_items(pl.DataFrame({"item": ["y", "z"], "brand": [None, "Unheard of"]}))
+    assert "1 of 2 new items have a value of 'brand' that training never had, such as 'Unheard of'" in caplog.text
     assert odd.model.items["brand"].to_list()[LAST:] == [0, 0]
     by_arrow = model.with_items(items.to_arrow())
     assert by_arrow.model.items.equals(more.model.items)
@@ -244,5 +263,11 @@ def test_what_cannot_be_taken_is_said(model: SessionRec, prior_run: Path) -> Non
     assert more.items["item"].to_list() == list(range(19))
     with pytest.raises(HistoryError, match="items of this model are whole numbers, got 'x'"):
         with_items(by_number, pl.DataFrame({"item": ["18", "x"], "brand": ["Acme", "Acme"]}))
+    with pytest.raises(HistoryError, match="item ids must be whole numbers or text, got None"):
+        with_items(by_number, pl.DataFrame({"item": [18, None], "brand": ["Acme", "Acme"]}))
+    with pytest.raises(HistoryError, match="whole numbers of 64 bits or text, got 18446744073709551615"):
+        with_items(by_number, pl.DataFrame({"item": pl.Series([2**64 - 1], dtype=pl.UInt64), "brand": ["Acme"]}))
+    with pytest.raises(HistoryError, match="column `title` must be a category, got List"):
+        with_items(by_number, pl.DataFrame({"item": [18], "brand": ["Acme"], "title": [["a"]]}))
     with pytest.raises(HistoryError, match="item ids must be whole numbers or text, got None"):
         with_prior.with_items(pl.DataFrame({"item": ["x", None], "brand": ["Acme", "Acme"]}))

@@ -7,12 +7,13 @@ import shutil
 import sys
 import threading
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from hypothesis import given
@@ -283,6 +284,34 @@ def test_an_event_changes_what_strangers_are_told(prior_run: Path) -> None:
     np.testing.assert_allclose(ranked.scores, after.scores, rtol=1e-5)
     with pytest.raises(HistoryError, match="does not know item 'nope', so nothing can be counted"):
         model.add("nope", now)
+
+
+def test_what_comes_late_is_seen_though_all_questions_mean_one_time(
+    prior_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long after the newest event a question is answered as of some time after it, always the same one."""
+    clock = [1000.0]
+    monkeypatch.setattr("sessionrec.recommend.retrieval.time.monotonic", lambda: clock[0])
+    model, later = SessionRec.load(prior_run), day(300)
+    (before,) = model.recommend([[]], 18, now=later)
+    for second in range(40):
+        model.add(before.items[-1], day(12) + timedelta(seconds=second))
+    assert model.recommend([[]], 18, now=later)[0] == before, "the list of what is fresh is used for a minute"
+    clock[0] += 61
+    (after,) = model.recommend([[]], 18, now=later)
+    fresh = SessionRec.load(prior_run)
+    for second in range(40):
+        fresh.add(before.items[-1], day(12) + timedelta(seconds=second))
+    assert after == fresh.recommend([[]], 18, now=later)[0] != before
+
+
+def test_a_clock_that_is_ahead_counts_as_now(prior_run: Path) -> None:
+    model, now = SessionRec.load(prior_run), datetime.now(UTC)
+    model.add(sku(0, 0), now + timedelta(minutes=50))
+    model.add_all(pl.DataFrame({"item": [sku(0, 1)], "time": [now + timedelta(minutes=50)]}))
+    assert model.model.prior is not None
+    newest = int(model.model.prior.live.acted.time_ms_V.max())
+    assert now.timestamp() * 1000 - 1 <= newest <= datetime.now(UTC).timestamp() * 1000 + 1
 
 
 def test_a_model_without_a_prior_keeps_no_counts(model: SessionRec) -> None:

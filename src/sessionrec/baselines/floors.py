@@ -30,8 +30,8 @@ from sessionrec.scoring import Ranker
 _log = logging.getLogger(__name__)
 
 _BATCH_USERS = 128
-_QUESTIONS = 4000
-"""Of a sample, about: by one clock users have many questions each, and more of them choose no better."""
+_QUESTIONS_A_USER = 2
+"""Of a sample, about: by one clock some users have very many, and more of them choose no better."""
 
 Quality = Callable[[Ranker, Iterable[Examples]], float]
 """Of a system's answers to some questions, the greater the better; `evaluate.quality_of` makes one."""
@@ -75,8 +75,8 @@ def fit_floors(
         is_stream: See `Known`.
         names: Which, see `ALL`.
         chosen: `Floor.choice` of floors whose parameters were chosen before; they are not chosen again.
-        sample_users: Users whose validation questions choose, the first of the data set, or fewer where these have some
-            thousand questions; rounded up to whole batches.
+        sample_users: Users whose validation questions choose, the first of the data set, or fewer where these have
+            twice as many questions; rounded up to whole batches.
         progress: Called with stage, combinations tried (what a floor did not need counts at its end) and at most.
 
     Raises:
@@ -169,6 +169,6 @@ class _Sample:
             batches.append(examples)
             users += examples.inputs.num_users
             asked += examples.targets.num_questions
-            if users >= num_users or asked >= _QUESTIONS:
+            if users >= num_users or asked >= _QUESTIONS_A_USER * num_users:
                 break
         return cls(batches, loader.has_partial_session)

@@ -33,8 +33,8 @@ from sessionrec.jagged import IntArray, position_in_row, row_of_element
 NEIGHBOURS = 200
 """Similar items kept of each item."""
 
-_CHUNK_PAIRS = 16_000_000
-"""Pairs of items counted at once, about 40 bytes each; at least those of one item."""
+_CHUNK_PAIRS = 1_000_000
+"""Pairs of items counted at once, about 80 bytes each; at least those of one item. More of them are slower, too."""
 
 
 class ItemSimilarity:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +16,7 @@ from rich.table import Table
 
 from sessionrec.cli import screen
 from sessionrec.cli.runs import DataOption, RunPath, opened
-from sessionrec.errors import ArtifactError, ConfigError
+from sessionrec.errors import ArtifactError, ConfigError, HistoryError
 
 if TYPE_CHECKING:
     from sessionrec.recommend import Recommendations, SessionRec
@@ -88,12 +90,24 @@ def _loaded(run: Path, items: Path | None, events: Path | None) -> SessionRec:
     model = SessionRec.load(run)
     if items is not None:
         before = len(model.model.items)
-        model = model.with_items(_read(items))
+        with _naming(items):
+            model = model.with_items(_read(items, is_text=True))
         screen.say(f"{len(model.model.items) - before:,} items more: {items}")
     if events is not None:
         told = _read(events)
-        screen.say(f"{model.add_all(told):,} of {len(told):,} events are of items that the model knows: {events}")
+        with _naming(events):
+            number = model.add_all(told)
+        screen.say(f"{number:,} of {len(told):,} events are of items that the model knows: {events}")
     return model
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Errors say which file they are of."""
+    try:
+        yield
+    except HistoryError as error:
+        raise HistoryError(f"{file}: {error}") from None
 
 
 def _histories(
@@ -110,10 +124,13 @@ def _histories(
     return model.users(ids, dataset), moment
 
 
-def _read(file: Path) -> pl.DataFrame:
+def _read(file: Path, *, is_text: bool = False) -> pl.DataFrame:
+    """A table; of CSV with `is_text` all columns stay as they stand there, leading zeros and all."""
     try:
         if file.suffix.lower() == ".parquet":
             return pl.read_parquet(file)
+        if is_text:
+            return pl.read_csv(file, infer_schema=False)
         # Ids may look like numbers for a thousand rows and then not; as text they find either.
         return pl.read_csv(file, try_parse_dates=True, schema_overrides={"item": pl.String, "user": pl.String})
     except FileNotFoundError:

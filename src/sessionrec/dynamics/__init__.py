@@ -7,8 +7,8 @@
 Floors and the prior stand on this.
 """
 
-from sessionrec.dynamics.events import Before, ItemEvents, Kind
+from sessionrec.dynamics.events import Before, ItemEvents, Kind, newest_ms
 from sessionrec.dynamics.faded import FadedCounts
 from sessionrec.dynamics.state import NEVER, ItemState
 
-__all__ = ["NEVER", "Before", "FadedCounts", "ItemEvents", "ItemState", "Kind"]
+__all__ = ["NEVER", "Before", "FadedCounts", "ItemEvents", "ItemState", "Kind", "newest_ms"]

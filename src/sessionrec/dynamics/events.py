@@ -8,6 +8,7 @@ training: then `before` is None, and candidates are all items.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -16,8 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sessionrec.data.dataset import Dataset
+from sessionrec.data.statistics import DAY_MS
 from sessionrec.jagged import IntArray, offsets_from_lengths
+from sessionrec.schema import MAX_TIME_MS
 from sessionrec.sessions.split import Part
+
+_log = logging.getLogger(__name__)
+_WRONG_CLOCKS = 10_000
+"""Of so many events fewer than one may lie far after all others without being believed."""
 
 Kind = Literal["acted", "shown"]
 """Positive events, or all of them: what was acted on had been shown."""
@@ -87,6 +94,32 @@ def events_before(
         # Items after the candidates are those that training never saw.
         keep_E &= (histories.item_E >= 1) & (histories.item_E <= num_candidates)
         yield histories.item_E[keep_E], histories.time_ms_E[keep_E]
+
+
+def newest_ms(dataset: Dataset, gap_ms: int) -> int:
+    """Time of the newest event of a data set, but of wrong clocks: where fewer than one event in ten thousand lie more
+    than a gap after all others, these are not believed. One pass; to the day, or exactly where nothing is left out."""
+    counts_D = np.zeros(MAX_TIME_MS // DAY_MS + 1, np.int64)
+    newest = 0
+    for histories in dataset.histories():
+        counts_D += np.bincount(histories.time_ms_E // DAY_MS, minlength=len(counts_D))
+        newest = max(newest, int(histories.time_ms_E.max(initial=0)))
+    days = np.flatnonzero(counts_D)
+    # Events of each day and after it.
+    since = counts_D[days][::-1].cumsum()[::-1]
+    is_wrong = np.zeros(len(days), np.bool_)
+    is_wrong[1:] = (np.diff(days) - 1 > gap_ms / DAY_MS) & (since[1:] * _WRONG_CLOCKS < since[0])
+    if not is_wrong.any():
+        return newest
+    first = int(np.argmax(is_wrong))
+    _log.warning(
+        "%d of %d events lie more than %.0f days after all others; they are taken for those of a wrong clock, and "
+        "nobody who asks from now on is told of them",
+        since[first],
+        since[0],
+        gap_ms / DAY_MS,
+    )
+    return int(days[first - 1] + 1) * DAY_MS - 1
 
 
 def is_before(part_S: npt.NDArray[np.uint8], before: Before) -> npt.NDArray[np.bool_]:

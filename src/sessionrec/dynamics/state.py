@@ -15,6 +15,7 @@ import numpy.typing as npt
 from sessionrec.data.dataset import Dataset
 from sessionrec.dynamics.events import Before, Kind, events_before
 from sessionrec.jagged import IntArray
+from sessionrec.schema import MAX_TIME_MS
 
 NEVER: Final = -np.inf
 """log2 of a count of no event."""
@@ -38,12 +39,21 @@ class ItemState:
 
     @classmethod
     def collect(
-        cls, dataset: Dataset, half_lives_s: Sequence[float], *, before: Before, kind: Kind, num_candidates: int
+        cls,
+        dataset: Dataset,
+        half_lives_s: Sequence[float],
+        *,
+        before: Before,
+        kind: Kind,
+        num_candidates: int,
+        until_ms: int = MAX_TIME_MS,
     ) -> Self:
-        """How items stand after the events that may be known before a part; one pass, memory of a row group."""
+        """How items stand after the events that may be known before a part, none after a time; one pass, memory of a
+        row group."""
         state = cls.empty(num_candidates, half_lives_s)
         for item_N, time_ms_N in events_before(dataset, before, kind, num_candidates):
-            state.add_all(item_N, time_ms_N)
+            is_kept_N = time_ms_N <= until_ms
+            state.add_all(item_N[is_kept_N], time_ms_N[is_kept_N])
         return state
 
     @classmethod
@@ -104,30 +114,30 @@ class ItemState:
         """Take many events at once, in any order: the same as `add` of each."""
         if not len(item_N):
             return
-        column_N = item_N.astype(np.int64) - 1
-        newest_V = self.time_ms_V.copy()
-        np.maximum.at(newest_V, column_N, time_ms_N)
-        first_V = np.where(self.first_ms_V > 0, self.first_ms_V, np.iinfo(np.int64).max)
-        np.minimum.at(first_V, column_N, time_ms_N)
-        since_s_N = (newest_V[column_N] - time_ms_N) / 1000
-        touched = np.unique(column_N)
-        moved_s_T = (newest_V[touched] - self.time_ms_V[touched]) / 1000
+        # Only of the items that are touched: a few events shall not cost a pass over the catalogue.
+        touched, place_N = np.unique(item_N.astype(np.int64) - 1, return_inverse=True)
+        before_T, first_T = self.time_ms_V[touched], self.first_ms_V[touched]
+        newest_T = before_T.copy()
+        np.maximum.at(newest_T, place_N, time_ms_N)
+        first_T[first_T == 0] = np.iinfo(np.int64).max
+        np.minimum.at(first_T, place_N, time_ms_N)
+        since_s_N, moved_s_T = (newest_T[place_N] - time_ms_N) / 1000, (newest_T - before_T) / 1000
         for place, half_life in enumerate(self.half_lives_s):
             # The newest event counts 1, so what is too old for a float64 is too little to matter beside it.
-            sums_V = np.bincount(column_N, weights=np.exp2(-since_s_N / half_life), minlength=self.num_candidates)
+            sums_T = np.bincount(place_N, weights=np.exp2(-since_s_N / half_life))
             old_T = self.after_VH[touched, place].astype(np.float64) - moved_s_T / half_life
-            self.after_VH[touched, place] = np.logaddexp2(old_T, np.log2(np.maximum(sums_V[touched], 1e-300)))
-        self.time_ms_V[touched], self.first_ms_V[touched] = newest_V[touched], first_V[touched]
+            self.after_VH[touched, place] = np.logaddexp2(old_T, np.log2(np.maximum(sums_T, 1e-300)))
+        self.time_ms_V[touched], self.first_ms_V[touched] = newest_T, first_T
 
     def at(self, time_ms_P: IntArray | int, columns_P: IntArray | slice = slice(None)) -> npt.NDArray[np.float32]:
         """[P, H] log2 of the counts of some items, by default of all V, at times not before the newest event; `NEVER`
-        of none. At an earlier time than an item's newest event its counts are those just after that.
+        of none.
 
         Args:
             time_ms_P: One time, or one an item.
             columns_P: Item indices less 1.
         """
-        since_s_P = (np.maximum(time_ms_P - self.time_ms_V[columns_P], 0) / 1000).astype(np.float32)
+        since_s_P = ((time_ms_P - self.time_ms_V[columns_P]) / 1000).astype(np.float32)
         rates_H = (1 / np.array(self.half_lives_s)).astype(np.float32)
         after_PH: npt.NDArray[np.float32] = self.after_VH[columns_P].astype(np.float32, copy=False)
         counts_PH: npt.NDArray[np.float32] = after_PH - since_s_P[:, None] * rates_H

@@ -9,7 +9,7 @@ import numpy as np
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader, Loading
 from sessionrec.data.view import View, evaluation_view, whole_view
-from sessionrec.dynamics import Before, ItemEvents, ItemState, Kind
+from sessionrec.dynamics import Before, ItemEvents, ItemState, Kind, newest_ms
 from sessionrec.prior import (
     Fitted,
     ItemFeatures,
@@ -154,9 +154,14 @@ def make_prior(dataset: Dataset, view: View, config: PriorConfig, *, model: Rank
     """A prior for a model's artifact: the weights of `fit_prior`, and how items stand after the newest event."""
     fitted, scheme = fit_prior(dataset, view, config, model=model, seed=seed)
     acted_s, shown_s = scheme.counted_s
+    # Counts only fade, so one event of years later would leave nothing of all others.
+    until_ms = newest_ms(dataset, scheme.horizon_ms)
 
     def state(kind: Kind, half_lives_s: tuple[float, ...]) -> ItemState:
-        return ItemState.collect(dataset, half_lives_s, before=None, kind=kind, num_candidates=dataset.num_items)
+        size_v = dataset.num_items
+        return ItemState.collect(
+            dataset, half_lives_s, before=None, kind=kind, num_candidates=size_v, until_ms=until_ms
+        )
 
     acted, shown = state("acted", acted_s), state("shown", shown_s) if scheme.has_shown else None
     similar = Neighbours.collect(dataset, None, dataset.num_items).similar() if config.has_neighbours else None

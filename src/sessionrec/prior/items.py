@@ -25,8 +25,6 @@ from sessionrec.prior.config import PriorConfig
 
 Floats = npt.NDArray[np.float32]
 _DAY_S = 86_400.0
-_WRONG_CLOCKS = 100
-"""Of so many items one may stand far after all others without being taken for the newest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +61,11 @@ class ItemSource(Protocol):
     @property
     def scheme(self) -> ItemScheme:
         """What its columns are."""
+        ...
+
+    @property
+    def changes(self) -> int:
+        """How often what is known has changed; what was found before may not hold any more."""
         ...
 
     def meant(self, time_ms_P: IntArray) -> IntArray:
@@ -116,6 +119,12 @@ class ItemScheme:
         )
 
     @property
+    def horizon_ms(self) -> int:
+        """The longest half-life of what all users do: after it nothing stands as it did."""
+        # A prior without counts of either kind has rates, or no more than ages.
+        return int(max(self.acted_s + self.shown_s or self.rated_s, default=_DAY_S) * 1000)
+
+    @property
     def counted_s(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Half-lives that acted and shown are counted at, for the rates too; those of `acted_s` and `shown_s` first."""
         acted, shown = (tuple(dict.fromkeys((*own, *self.rated_s))) for own in (self.acted_s, self.shown_s))
@@ -147,6 +156,8 @@ class ItemFeatures:
         scheme: That weights belong to; by default of these events.
         config: Which features, where there is no scheme yet.
     """
+
+    changes = 0
 
     def __init__(self, known: Known, config: PriorConfig | None = None, *, scheme: ItemScheme | None = None) -> None:
         self.known = known
@@ -186,33 +197,29 @@ class LiveItems:
 
     A question of a time before the newest event is answered as if it were asked just after it, since counts only fade;
     and one of long after, as if it were asked a half-life after it, the longest: a state that nobody feeds any more
-    shall not lose all differences between its items. A wrong clock shall not either: where at most one item in a
-    hundred stands farther than that half-life after all others, those are not taken for the newest.
+    shall not lose all differences between its items.
 
     Args:
         scheme: That weights belong to.
         acted: Of what was acted on, at the scheme's `counted_s`.
         shown: Of what was shown, where the log has exposures.
-        newest_ms: Time of the newest event; by default of the states.
     """
 
-    def __init__(
-        self, scheme: ItemScheme, acted: ItemState, shown: ItemState | None, *, newest_ms: int | None = None
-    ) -> None:
+    def __init__(self, scheme: ItemScheme, acted: ItemState, shown: ItemState | None) -> None:
         if (shown is not None) != scheme.has_shown:
             raise ValueError("the scheme and the state do not agree on whether there are exposures")
         self.scheme, self.acted, self.shown = scheme, acted, shown
         self._adding = threading.Lock()
-        # A prior without counts of either kind has rates, or no more than ages.
-        self._horizon_ms = int(max(scheme.acted_s + scheme.shown_s or scheme.rated_s, default=_DAY_S) * 1000)
         # What was acted on was shown.
-        self._newest_ms = _newest((shown or acted).time_ms_V, self._horizon_ms) if newest_ms is None else newest_ms
+        self._newest_ms = int((shown or acted).time_ms_V.max(initial=0))
+        self._horizon_ms = scheme.horizon_ms
+        self.changes = 0
 
     def with_items(self, number: int) -> LiveItems:
         """A copy with so many items more, of which nothing has happened. The two count apart from then on."""
         with self._adding:
             shown = None if self.shown is None else self.shown.with_items(number)
-            return LiveItems(self.scheme, self.acted.with_items(number), shown, newest_ms=self._newest_ms)
+            return LiveItems(self.scheme, self.acted.with_items(number), shown)
 
     def add(self, item: int, time_ms: int, *, is_acted: bool) -> None:
         """Take an event of an item (1..V); an exposure of a log without them counts nothing. Several threads may.
@@ -229,15 +236,17 @@ class LiveItems:
             elif not is_acted:
                 return
             self._newest_ms = max(self._newest_ms, time_ms)
+            self.changes += 1
 
     def add_all(self, item_N: IntArray, time_ms_N: IntArray, is_acted_N: npt.NDArray[np.bool_]) -> None:
-        """Take many events at once, in any order: the same as `add` of each."""
+        """Take many events at once, in any order: the same as `add` of each; who asks meanwhile may see some."""
         with self._adding:
             self.acted.add_all(item_N[is_acted_N], time_ms_N[is_acted_N])
             if self.shown is not None:
                 self.shown.add_all(item_N, time_ms_N)
             counted = time_ms_N if self.shown is not None else time_ms_N[is_acted_N]
             self._newest_ms = max(self._newest_ms, int(counted.max(initial=0)))
+            self.changes += 1
 
     def at(self, time_ms_P: IntArray, item_P: IntArray) -> Floats:
         """See `ItemSource`."""
@@ -258,16 +267,6 @@ class LiveItems:
     def meant(self, time_ms_P: IntArray) -> IntArray:
         """See `ItemSource`."""
         return np.clip(time_ms_P, self._newest_ms + 1, self._newest_ms + self._horizon_ms)
-
-
-def _newest(time_ms_V: IntArray, gap_ms: int) -> int:
-    """The newest of the items' times, but of wrong clocks: see `LiveItems`."""
-    times = np.sort(time_ms_V[time_ms_V > 0])
-    if not len(times):
-        return 0
-    last = times[-(len(times) // _WRONG_CLOCKS + 1) :]
-    far = np.flatnonzero(np.diff(last) > gap_ms)
-    return int(last[far[0] if len(far) else -1])
 
 
 def words(seconds: float) -> str:

@@ -6,6 +6,8 @@ data set that training never saw, and nothing has happened to it yet.
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -17,19 +19,22 @@ import torch
 from sessionrec.errors import HistoryError
 from sessionrec.recommend.artifact import TrainedModel
 from sessionrec.recommend.coding import Lookup, feature_values, item_ids
-from sessionrec.schema import FIRST_SEEN_MS, INDEX, ITEM, TITLE, TRAIN_EVENTS, TRAIN_POSITIVES
+from sessionrec.schema import FIRST_SEEN_MS, INDEX, ITEM, TITLE, TRAIN_EVENTS, TRAIN_POSITIVES, UNKNOWN
 from sessionrec.sessions.bins import to_bins
+
+_log = logging.getLogger(__name__)
 
 
 def with_items(trained: TrainedModel, items: pl.DataFrame) -> TrainedModel:
     """The model over the items of a table too. Those that it knows stay as they are; of several rows the first counts.
+    What happens is counted apart from then on, also where there is nothing new.
 
     Args:
         trained: With a prior: without one, items that training never saw are no candidates.
         items: See `SessionRec.with_items`.
 
     Raises:
-        HistoryError: The model has no prior, a column is missing or of the wrong type, or there are too many items.
+        HistoryError: The model has no prior, or a column is missing or of the wrong type.
     """
     if trained.prior is None:
         raise HistoryError(
@@ -37,8 +42,9 @@ def with_items(trained: TrainedModel, items: pl.DataFrame) -> TrainedModel:
             "fit one with the preset `sessionrec`"
         )
     new = _rows_of(trained, items)
+    prior = trained.prior.with_items(len(new))
     if not len(new):
-        return trained
+        return replace(trained, prior=prior)
     about = trained.dataset
     codes_NF = np.zeros((len(new), len(about["item_features"])), np.int32)
     for column, name in enumerate(about["item_features"]):
@@ -48,8 +54,13 @@ def with_items(trained: TrainedModel, items: pl.DataFrame) -> TrainedModel:
         trained,
         recommender=trained.recommender.with_items(torch.from_numpy(codes_NF[:, :num_used]), trained.num_trained),
         items=pl.concat([trained.items, new]),
-        body=trained.body | {"dataset": about | {"num_items": len(trained.items) + len(new)}},
-        prior=trained.prior.with_items(len(new)),
+        body=trained.body
+        | {
+            "dataset": about | {"num_items": len(trained.items) + len(new)},
+            # An index that holds them is none of the model as it was.
+            "fingerprint": hashlib.sha256(f"{trained.fingerprint} {new[ITEM].to_list()}".encode()).hexdigest()[:16],
+        },
+        prior=prior,
     )
 
 
@@ -66,8 +77,8 @@ def _rows_of(trained: TrainedModel, items: pl.DataFrame) -> pl.DataFrame:
     ids = item_ids(items[ITEM])
     cast = ids.cast(known[ITEM].dtype, strict=False)
     if cast.null_count():
-        wrong = ids.filter(cast.is_null())[0]
-        raise HistoryError(f"items of this model are whole numbers, got {wrong!r}")
+        # Text takes any number.
+        raise HistoryError(f"items of this model are whole numbers, got {ids.filter(cast.is_null())[0]!r}")
     is_new = cast.is_first_distinct() & ~cast.is_in(known[ITEM].implode())
     items, ids = items.filter(is_new), cast.filter(is_new)
     size = len(known) + len(ids)
@@ -75,7 +86,7 @@ def _rows_of(trained: TrainedModel, items: pl.DataFrame) -> pl.DataFrame:
     columns: dict[str, Any] = {
         INDEX: np.arange(len(known) + 1, size + 1),
         ITEM: ids,
-        TITLE: items[TITLE].cast(pl.String) if TITLE in items.columns else [None] * len(ids),
+        TITLE: feature_values(items, TITLE, pl.String),
         TRAIN_EVENTS: none,
         TRAIN_POSITIVES: none,
         FIRST_SEEN_MS: [None] * len(ids),
@@ -90,5 +101,16 @@ def _codes(trained: TrainedModel, entry: dict[str, Any], items: pl.DataFrame) ->
     """[N] of an item feature; 0 for a value that training never had."""
     name = entry["name"]
     if entry["kind"] == "category":
-        return Lookup.of(trained.vocabularies, "item", name).codes(feature_values(items, name, pl.String))
+        values = feature_values(items, name, pl.String)
+        codes_N = Lookup.of(trained.vocabularies, "item", name).codes(values)
+        is_strange = pl.Series(codes_N == UNKNOWN) & values.is_not_null()
+        if is_strange.any():
+            _log.warning(
+                "%d of %d new items have a value of %r that training never had, such as %r; it tells nothing of them",
+                is_strange.sum(),
+                len(values),
+                name,
+                values.filter(is_strange)[0],
+            )
+        return codes_N
     return to_bins(feature_values(items, name, pl.Float64).to_numpy(), np.asarray(entry["edges"], np.float64))

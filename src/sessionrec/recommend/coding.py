@@ -74,21 +74,20 @@ def feature_values(frame: pl.DataFrame, name: str, kind: type[pl.String | pl.Flo
 
 def item_ids(ids: Any) -> pl.Series:
     """Item ids as whole numbers or as text."""
+    if isinstance(ids, pl.Series) and ids.dtype in (pl.Categorical, pl.Enum):
+        ids = ids.cast(pl.String)
     try:
         series = ids if isinstance(ids, pl.Series) else pl.Series(ITEM, list(ids))
     except TypeError:
         series = pl.Series(ITEM, [str(item) for item in ids])
-    if series.dtype.is_integer():
-        return series.cast(pl.Int64)
-    if series.dtype == pl.Null:
-        if len(series):
-            raise HistoryError("item ids must be whole numbers or text, got None")
-        return series.cast(pl.Int64)
-    if series.dtype != pl.String:
-        raise HistoryError(f"item ids must be whole numbers or text, got {series.dtype}")
     if series.null_count():
         raise HistoryError("item ids must be whole numbers or text, got None")
-    return series
+    if not (series.dtype.is_integer() or series.dtype in (pl.String, pl.Null)):
+        raise HistoryError(f"item ids must be whole numbers or text, got {series.dtype}")
+    try:
+        return series if series.dtype == pl.String else series.cast(pl.Int64)
+    except pl.exceptions.PolarsError:
+        raise HistoryError(f"item ids must be whole numbers of 64 bits or text, got {series.max()!r}") from None
 
 
 def expect_column(frame: pl.DataFrame, name: str) -> None:

@@ -21,7 +21,7 @@ from sessionrec import index as indexes
 from sessionrec.batch import Examples
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.request import ask, visible
-from sessionrec.errors import HistoryError
+from sessionrec.errors import ArtifactError, HistoryError
 from sessionrec.index import Answer, Filter, Index, JoinedIndex, Searchable
 from sessionrec.index.face import dots
 from sessionrec.jagged import IntArray, Jagged, offsets_from_lengths, row_of_element
@@ -42,13 +42,21 @@ class SessionRec:
 
     Args:
         model: See `recommend.artifact.load`.
-        index: Where to search; exact over all candidates if not given. Candidates that it lacks, the last ones, are
-            searched beside it.
+        index: Where to search; exact over all candidates if not given.
         ranker: Of the model, if it is there already.
+        beside: Whether the index is of fewer items: of candidates up to some, the later ones are searched beside it.
+
+    Raises:
+        ArtifactError: The index holds items that are no candidates of the model.
     """
 
     def __init__(
-        self, model: TrainedModel, index: Searchable | None = None, *, ranker: ModelRanker | None = None
+        self,
+        model: TrainedModel,
+        index: Searchable | None = None,
+        *,
+        ranker: ModelRanker | None = None,
+        beside: bool = False,
     ) -> None:
         self.model = model
         self._coder = HistoryCoder(model)
@@ -59,9 +67,11 @@ class SessionRec:
         codes = item_codes(model)
         if index is None:
             index = indexes.ExactConfig().build(rows, self._vectors_VD, features=codes)
-        elif (held := index.holdings.num_items) < len(rows):
-            later = {name: codes[name][held:] for name in index.holdings.features}
-            index = JoinedIndex(index, rows[held:], self._vectors_VD[held:], features=later)
+        elif (last := int(index.holdings.items_N[-1])) > len(rows):
+            raise ArtifactError(f"the index holds item {last}, the model has {len(rows)} candidates; make it again")
+        elif beside and last < len(rows):
+            later = {name: codes[name][last:] for name in index.holdings.features}
+            index = JoinedIndex(index, rows[last:], self._vectors_VD[last:], features=later)
         self._index = index
         self._retriever = None if self._beside is None else Retriever(self._beside, self._ranker, self._index)
         self._titles = model.items[TITLE if TITLE in model.items.columns else ITEM]
@@ -239,14 +249,14 @@ class SessionRec:
         live.count_one(self.model, self._coder, item, time, is_acted=is_acted)
 
     def add_all(self, events: Any) -> int:
-        """Tell it of many events at once, such as all since it was trained.
+        """Tell it of many events at once, such as all since it was trained. Answers given meanwhile may know of some.
 
         Args:
             events: A data frame with one row an event: `item`, `time` (or `time_ms`), and `positive`: acted on, as all
                 are without that column, or only shown.
 
         Returns:
-            How many were counted: those of items that it knows.
+            How many are of items that it knows.
 
         Raises:
             HistoryError: As for `add`, or a column is missing or of the wrong type; nothing is counted then.
@@ -260,7 +270,8 @@ class SessionRec:
         their attributes at first, and by what happens to them from then on (`add`).
 
         This one stays as it is, so it can answer until the other one takes its place; their counts go apart, and only
-        the new items are encoded. Where very many have come, `prepare` and `fit` again: weights know nothing of them.
+        the new items are encoded. Weights are shared, so neither may be moved, trained or made of another type. Where
+        very many items have come, `prepare` and `fit` again: weights know nothing of them.
 
         Args:
             items: A data frame with one row an item: `item`, every item feature of the data set (null where it is not
@@ -276,10 +287,8 @@ class SessionRec:
                 raise HistoryError(f"`items` must be a data frame or a list of item ids, got {type(items).__name__}")
             frame = pl.DataFrame({ITEM: item_ids(items)})
         larger = arrivals.with_items(self.model, frame)
-        if larger is self.model:
-            return self
         first = self._index.first if isinstance(self._index, JoinedIndex) else self._index
-        return SessionRec(larger, first, ranker=self._ranker.with_items(larger.recommender))
+        return SessionRec(larger, first, ranker=self._ranker.with_items(larger.recommender), beside=True)
 
     def _questions(self, intake: Intake) -> tuple[IntArray, Examples | None]:
         """[Q] places of the users that can be encoded, and their questions; None where nobody can."""

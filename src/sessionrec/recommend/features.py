@@ -38,7 +38,9 @@ def _wanted(model: TrainedModel, name: str, wanted: Any) -> tuple[int, ...]:
     known = model.dataset["item_features"]
     if name not in known:
         raise HistoryError(f"there is no item feature {name!r}; there are: {', '.join(known) or 'none'}")
-    values = [str(value) for value in (wanted if isinstance(wanted, list | tuple | set) else [wanted])]
+    wanted = wanted if isinstance(wanted, list | tuple | set) else [wanted]
+    # Written as in the vocabulary.
+    values = [str(value).lower() if isinstance(value, bool) else str(value) for value in wanted]
     rows = model.vocabularies.filter(
         (pl.col("role") == "item") & (pl.col("feature") == name) & pl.col("value").is_in(values)
     )

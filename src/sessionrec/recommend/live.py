@@ -15,14 +15,17 @@ from sessionrec.recommend.histories import HistoryCoder, time_ms
 from sessionrec.schema import ITEM, MIN_TIME_MS
 
 _CLOCKS_DIFFER_MS = 3_600_000
+"""An event may come with a clock that is ahead; it is counted as of now, since nothing is answered as of later."""
 
 
 def count(model: TrainedModel, coder: HistoryCoder, events: pl.DataFrame) -> int:
     """See `SessionRec.add_all`."""
     live = _live_of(model)
     expect_column(events, ITEM)
+    if not len(events):
+        return 0
     times = event_times(events)
-    is_wrong = times.is_null() | ~times.is_between(MIN_TIME_MS, _latest_ms())
+    is_wrong = times.is_null() | ~times.is_between(MIN_TIME_MS, _now_ms() + _CLOCKS_DIFFER_MS)
     if is_wrong.any():
         row = int(is_wrong.arg_true()[0])
         raise HistoryError(
@@ -32,7 +35,8 @@ def count(model: TrainedModel, coder: HistoryCoder, events: pl.DataFrame) -> int
     is_acted_N = flags(events, IS_POSITIVE, default=True)
     item_N = coder.item_indices(events[ITEM]).astype(np.int64)
     is_known_N = item_N > 0
-    live.add_all(item_N[is_known_N], times.to_numpy()[is_known_N], is_acted_N[is_known_N])
+    time_ms_N = np.minimum(times.to_numpy(), _now_ms())
+    live.add_all(item_N[is_known_N], time_ms_N[is_known_N], is_acted_N[is_known_N])
     return int(is_known_N.sum())
 
 
@@ -42,9 +46,9 @@ def count_one(model: TrainedModel, coder: HistoryCoder, item: object, time: date
     (code,) = coder.item_indices([item]).tolist()
     if not code:
         raise HistoryError(f"the model does not know item {item!r}, so nothing can be counted of it; see `with_items`")
-    if time_ms(time) > _latest_ms():
+    if time_ms(time) > _now_ms() + _CLOCKS_DIFFER_MS:
         raise HistoryError(f"expected the time of an event that happened, got {time.isoformat()}; look at its zone")
-    live.add(code, time_ms(time), is_acted=is_acted)
+    live.add(code, min(time_ms(time), _now_ms()), is_acted=is_acted)
 
 
 def _live_of(model: TrainedModel) -> LiveItems:
@@ -53,5 +57,5 @@ def _live_of(model: TrainedModel) -> LiveItems:
     return model.prior.live
 
 
-def _latest_ms() -> int:
-    return time_ms(datetime.now(UTC)) + _CLOCKS_DIFFER_MS
+def _now_ms() -> int:
+    return time_ms(datetime.now(UTC))

@@ -64,6 +64,10 @@ class _Fresh:
     """What is fresh at a time. Replaced as a whole, so that searches in several threads each see one that fits."""
 
     due_ms: int
+    changes: int
+    """Of `ItemSource.changes`."""
+    made_s: float
+    """By the clock that only goes on."""
     score_V: Vectors
     """[V] prior of a user without a history."""
     best: IntArray
@@ -215,10 +219,13 @@ class Retriever:
         return fresh.best[:number], fresh.score_V
 
     def _fresh_at(self, due_ms: int) -> _Fresh:
-        fresh = self._fresh
-        if fresh is None or fresh.due_ms != due_ms:
+        fresh, changes, now_s = self._fresh, self._ranker.items.changes, time.monotonic()
+        # Questions of long after the newest event all mean one time; what comes late to it shall be seen all the same.
+        is_old = fresh is not None and fresh.changes != changes and now_s - fresh.made_s >= self._reach.refresh_s
+        if fresh is None or fresh.due_ms != due_ms or is_old:
             score_V = self._ranker.stranger(due_ms).numpy()
-            fresh = self._fresh = _Fresh(due_ms=due_ms, score_V=score_V, best=np.zeros(0, np.int64))
+            fresh = _Fresh(due_ms=due_ms, changes=changes, made_s=now_s, score_V=score_V, best=np.zeros(0, np.int64))
+            self._fresh = fresh
         return fresh
 
     def _due(self, time_ms_Q: IntArray) -> IntArray:
