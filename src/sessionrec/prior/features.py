@@ -56,7 +56,7 @@ class Features:
         """[P, F] of some questions with one candidate (1..V) each."""
         parts = [self._items.at(self._time_ms_Q[question_P], item_P), self._cells.items.at(question_P, item_P - 1)]
         for place, cells in enumerate(self._cells.attributes):
-            parts.append(cells.at(question_P, self._own.codes(place)[item_P - 1]))
+            parts.append(cells.at(question_P, self._own.codes(place, item_P - 1)))
         parts += [cells.at(question_P, item_P - 1) for cells in self._cells.others]
         return np.concatenate(parts, axis=1)
 

@@ -127,6 +127,7 @@ class OwnFeatures:
         others: tuple[Other, ...] = (),
     ) -> None:
         self._config, self._codes_VA, self.others = config, codes_VA, others
+        self._sizes_A = codes_VA.max(axis=0, initial=0) + 1
         self.has_passed = has_passed and config.has_passed
         self.attributes = attributes if config.has_attributes else ()
         fades = (
@@ -196,7 +197,7 @@ class OwnFeatures:
         for place in range(len(self.attributes)):
             code_Y = self._codes_VA[column_Y, place].astype(np.int64)
             has_Y = is_acted_Y & (code_Y > 0)
-            size = int(self._codes_VA[:, place].max(initial=0)) + 1
+            size = int(self._sizes_A[place])
             attributes.append(_cells(question_Y[has_Y], code_Y[has_Y], [fade_Y[has_Y]], size, _ATTRIBUTE_LOWEST))
         others = []
         for other in self.others:
@@ -205,9 +206,9 @@ class OwnFeatures:
             others.append(_cells(question_C, column_C, weights, self.num_candidates, _OTHER_LOWEST))
         return OwnCells(items=items, attributes=attributes, others=others)
 
-    def codes(self, place: int) -> IntArray:
-        """[V] codes of an attribute."""
-        return self._codes_VA[:, place].astype(np.int64)
+    def codes(self, place: int, columns_P: IntArray | slice = slice(None)) -> IntArray:
+        """[P] codes of an attribute of some items, by default of all V."""
+        return self._codes_VA[columns_P, place].astype(np.int64)
 
 
 def _cells(
