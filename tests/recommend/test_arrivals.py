@@ -169,7 +169,9 @@ def test_an_index_is_left_as_it_is(shop: tuple[Dataset, Path], prior_run: Path, 
         SessionRec(old.model, new._index)
     # Whoever hands over an index of some candidates wants no others.
     few = ExactConfig().build(np.array([2, 5]), old.item_vectors().vectors_VD[[1, 4]])
-    assert SessionRec(old.model, few)._index is few
+    some = SessionRec(old.model, few)
+    assert some._index is few
+    assert some.with_items(lots[0][:2]).with_items(lots[1][:1])._index.holdings.items_N.tolist() == [2, 5, 19, 20, 21]
 
 
 def test_many_events_are_as_one_after_the_other(prior_run: Path) -> None:

@@ -44,7 +44,8 @@ class SessionRec:
         model: See `recommend.artifact.load`.
         index: Where to search; exact over all candidates if not given.
         ranker: Of the model, if it is there already.
-        beside: Whether the index is of fewer items: of candidates up to some, the later ones are searched beside it.
+        made_of: How many candidates there were when the index was made; later ones are searched beside it. By default
+            all.
 
     Raises:
         ArtifactError: The index holds items that are no candidates of the model.
@@ -56,7 +57,7 @@ class SessionRec:
         index: Searchable | None = None,
         *,
         ranker: ModelRanker | None = None,
-        beside: bool = False,
+        made_of: int | None = None,
     ) -> None:
         self.model = model
         self._coder = HistoryCoder(model)
@@ -64,14 +65,14 @@ class SessionRec:
         self._beside = None if model.prior is None else live_ranker(model, self._ranker)
         self._vectors_VD: Vectors = dense_vectors(self._ranker, self._beside)
         rows = np.arange(1, model.num_candidates + 1)
-        codes = item_codes(model)
+        codes, self._made_of = item_codes(model), len(rows) if made_of is None else made_of
         if index is None:
             index = indexes.ExactConfig().build(rows, self._vectors_VD, features=codes)
         elif (last := int(index.holdings.items_N[-1])) > len(rows):
             raise ArtifactError(f"the index holds item {last}, the model has {len(rows)} candidates; make it again")
-        elif beside and last < len(rows):
-            later = {name: codes[name][last:] for name in index.holdings.features}
-            index = JoinedIndex(index, rows[last:], self._vectors_VD[last:], features=later)
+        elif (first := self._made_of) < len(rows):
+            later = {name: codes[name][first:] for name in index.holdings.features}
+            index = JoinedIndex(index, rows[first:], self._vectors_VD[first:], features=later)
         self._index = index
         self._retriever = None if self._beside is None else Retriever(self._beside, self._ranker, self._index)
         self._titles = model.items[TITLE if TITLE in model.items.columns else ITEM]
@@ -288,7 +289,8 @@ class SessionRec:
             frame = pl.DataFrame({ITEM: item_ids(items)})
         larger = arrivals.with_items(self.model, frame)
         first = self._index.first if isinstance(self._index, JoinedIndex) else self._index
-        return SessionRec(larger, first, ranker=self._ranker.with_items(larger.recommender), beside=True)
+        ranker = self._ranker.with_items(larger.recommender)
+        return SessionRec(larger, first, ranker=ranker, made_of=self._made_of)
 
     def _questions(self, intake: Intake) -> tuple[IntArray, Examples | None]:
         """[Q] places of the users that can be encoded, and their questions; None where nobody can."""
