@@ -7,7 +7,7 @@ import pytest
 
 from sessionrec.evaluate import compare, interval
 from sessionrec.experiments import sheets, verdicts
-from sessionrec.experiments.grid import NOT_RUN, ranks, to_csv
+from sessionrec.experiments.grid import NOT_RUN, Record, ranks, to_csv
 from sessionrec.experiments.result import Result
 from sessionrec.experiments.results import Cell
 from sessionrec.experiments.systems import estimates, systems_of
@@ -171,7 +171,7 @@ def test_published_figures_stand_beside_ours_and_alone_where_the_log_is_not_at_h
 def test_csv_has_a_line_for_every_number() -> None:
     asked = experiment([OURS, FLOORS], ours="Ours", seeds=(1, 2))
     table = build(asked, DATA, results_of(asked, {"03-ours": 1.0, "00-floors:repeat": 0.0}))
-    lines = to_csv(sheets.records(table)).splitlines()
+    lines = to_csv(Record, sheets.records(table)).splitlines()
     names = lines[0].split(",")
     cells = [dict(zip(names, line.split(","), strict=True)) for line in lines[1:]]
     mine = next(one for one in cells if one["slug"] == "03-ours" and one["metric"] == "ndcg@10")

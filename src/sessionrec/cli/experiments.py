@@ -1,4 +1,4 @@
-"""Commands on experiments: `experiment run`, and `experiment report`, which draws what there is."""
+"""Commands on experiments: `run`; `report`, which draws what there is; `merge`, which takes in what others ran."""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ def report(
 ) -> None:
     """Write the tables and figures of an experiment from the results there are; nothing is run.
 
-    report.html is one page that opens anywhere; table.md, table.tex and table.csv are its tables, figures/ its figures.
-    What was not run says so.
+    report.html is one page that opens anywhere; table.md, table.tex and table.csv are its tables, figures/ its figures,
+    runs.csv every number of every single run. What was not run says so.
 
     [bold]Example[/]: sessionrec experiment report experiments/table2
     """
@@ -133,7 +133,32 @@ def report(
         screen.errors.print(f"[yellow]note:[/] {escape(warning)}", highlight=False, soft_wrap=True)
     missing = f", {written.num_missing:,} are not there" if written.num_missing else ""
     screen.say(f"{written.num_results:,} results{missing}", f"Report: {written.folder / 'report.html'}")
-    screen.say(f"Tables: {written.folder / 'table.md'}, table.tex, table.csv; figures: {written.num_figures:,}")
+    screen.say(
+        f"Tables: {written.folder / 'table.md'}, table.tex, table.csv, runs.csv; figures: {written.num_figures:,}"
+    )
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="Folders that `experiment run --out` wrote to; only read.")],
+    out: OutOption = OUT,
+) -> None:
+    """Take in the results of other folders: of another machine, of a colleague, of a backup.
+
+    A result is known by settings, data and questions, and says which code made it. What both have stays as it is here,
+    unless it is damaged, or only theirs is of the present code. What differs all the same is told. Each machine may so
+    run its own seeds or data sets, and the report is made of all.
+
+    [bold]Examples[/]:
+    sessionrec experiment merge /mnt/other/runs/experiments   ·
+    sessionrec experiment merge first/ second/ --out all/
+    """
+    from sessionrec.experiments.merging import merge as merge_all
+
+    done = merge_all(folders, out)
+    for note in done.notes:
+        screen.errors.print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
+    screen.say(f"{done.taken:,} results taken, {done.there:,} were there before; all are in {out}")
 
 
 def _list(experiment: Experiment, drafts: Sequence[Job], raw: Path | None, out: Path, *, keep_old_code: bool) -> None:

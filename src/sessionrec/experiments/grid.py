@@ -1,4 +1,5 @@
-"""`Grid`: a table as it will be read, whatever writes it: HTML, Markdown, LaTeX. `Record`: a line of `table.csv`.
+"""`Grid`: a table as it will be read, whatever writes it: HTML, Markdown, LaTeX. `Record`: a line of `table.csv`,
+`RunRecord` one of `runs.csv`.
 
 A grid knows words and marks, no markup; who writes it escapes.
 """
@@ -101,10 +102,30 @@ class Record:
     """Versions that made it."""
 
 
-def to_csv(records: Iterable[Record]) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What one run came to in one figure, for programs that make statistics of their own."""
+
+    dataset: str
+    row: str
+    slug: str
+    seed: int | None
+    """None of floors."""
+    targets: str
+    """Empty of costs."""
+    metric: str
+    value: float
+    key: str
+    """Of the result."""
+    data: str
+    """Digest of the data set."""
+    code: str
+
+
+def to_csv(kind: type[Record | RunRecord], records: Iterable[Record | RunRecord]) -> str:
     """One line a number, names of the columns above."""
     stream = io.StringIO()
-    names = [field.name for field in fields(Record)]
+    names = [field.name for field in fields(kind)]
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(names)
     for record in records:

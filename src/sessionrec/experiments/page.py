@@ -4,6 +4,7 @@ report.html    one file without any other: tables, figures, what they say, how t
 table.md       the tables, for a README
 table.tex      the tables, for a paper
 table.csv      every number, a line each, with its interval and seeds
+runs.csv       every number of every single run
 figures/       SVG and PNG
 """
 
@@ -17,12 +18,13 @@ from typing import Any, Final
 from sessionrec.errors import ArtifactError
 from sessionrec.experiments import latex, markdown
 from sessionrec.experiments.config import load_experiment
-from sessionrec.experiments.grid import to_csv
+from sessionrec.experiments.grid import Record, RunRecord, to_csv
 from sessionrec.experiments.head import Head, head, other_code
 from sessionrec.experiments.part import Part
 from sessionrec.experiments.parts import parts
 from sessionrec.experiments.places import write_text
 from sessionrec.experiments.results import Collected, collect
+from sessionrec.experiments.sheets import run_records
 from sessionrec.report.html_file import render, write_whole
 from sessionrec.report.plots import Plot
 
@@ -74,13 +76,14 @@ def write_collected(collected: Collected, folder: Path, out: Path, to: Path) -> 
     try:
         write_text(to / "table.md", markdown.document(around.title, about, said, grids, around.legend))
         write_text(to / "table.tex", latex.document(experiment.name, around.title, grids, around.legend))
-        write_text(to / "table.csv", to_csv(record for part in sections for record in part.records))
+        write_text(to / "table.csv", to_csv(Record, (record for part in sections for record in part.records)))
+        write_text(to / "runs.csv", to_csv(RunRecord, run_records(collected)))
         drawings = [drawing for part in sections for drawing in part.drawings]
         drawn = [file for drawing in drawings for file in drawing.save(to / _FIGURES, plots[drawing.name])]
         _remove_others(to / _FIGURES, experiment.name, drawn)
     except OSError as error:
         raise ArtifactError(f"{to}: cannot write the report: {error.strerror or error}") from error
-    texts = tuple(to / name for name in ("report.html", "table.md", "table.tex", "table.csv"))
+    texts = tuple(to / name for name in ("report.html", "table.md", "table.tex", "table.csv", "runs.csv"))
     return Written(
         folder=to,
         files=(*texts, *drawn),

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from sessionrec.data.wording import compact, count, size
-from sessionrec.experiments.grid import NOT_RUN, Cell, Grid, Record, Row, absent, ranks
+from sessionrec.experiments.grid import NOT_RUN, Cell, Grid, Record, Row, RunRecord, absent, ranks
+from sessionrec.experiments.results import Collected
 from sessionrec.experiments.systems import IN_SESSION, PLACES, System
 from sessionrec.experiments.table import TARGETS, Comparison, Key, Published, Table, Value
 from sessionrec.report.numbers import metric_name, score, signed, span, took
@@ -223,6 +224,26 @@ def records(table: Table) -> Iterator[Record]:
             cost = system.training(name) if name in _OF_TRAINING else system.cost(name)
             if cost is not None:
                 yield Record(**about, metric=name, mean=cost, seeds=len(system.results))
+
+
+def run_records(collected: Collected) -> Iterator[RunRecord]:
+    """Every number of every run."""
+    for (dataset, slug, seed), result in collected.results.items():
+        costs = result.training | {name: getattr(result, name) for name, _, _ in _COSTS if name not in _OF_TRAINING}
+        for targets, figures in {**result.metrics, "": costs}.items():
+            for metric, value in figures.items():
+                yield RunRecord(
+                    dataset=dataset,
+                    row=collected.titles[slug],
+                    slug=slug,
+                    seed=seed,
+                    targets=targets,
+                    metric=metric,
+                    value=value,
+                    key=result.key,
+                    data=result.data,
+                    code=result.code,
+                )
 
 
 def _gap_fields(mean: float, low: float, high: float, p_value: float) -> dict[str, float]:
