@@ -94,8 +94,13 @@ class ArtifactWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def commit(self, body: dict[str, Any]) -> Manifest:
-        """Make what was written the artifact: content to disk first, then the manifest in one atomic step."""
+    def commit(self, body: dict[str, Any], *, origin: Manifest | None = None) -> Manifest:
+        """Make what was written the artifact: content to disk first, then the manifest in one atomic step.
+
+        Args:
+            body: What this kind adds.
+            origin: Of what was copied, whose date and versions stay.
+        """
         content = self._path / self._content
         files = sorted(f for f in content.rglob("*") if f.is_file())
         for file in (*files, content):
@@ -103,8 +108,8 @@ class ArtifactWriter:
         manifest = Manifest(
             kind=self._kind,
             format=self._format,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            versions=_versions(),
+            created=datetime.now(UTC).isoformat(timespec="seconds") if origin is None else origin.created,
+            versions=_versions() if origin is None else origin.versions,
             content=self._content,
             files={str(f.relative_to(content)): f.stat().st_size for f in files},
             body=body,
@@ -173,6 +178,36 @@ def read_manifest(path: Path, *, kind: str, format: int) -> Manifest:
         if not file.is_file() or file.stat().st_size != size:
             raise ArtifactError(f"{file}: missing or not the {size} bytes the manifest names; make the {kind} again")
     return manifest
+
+
+def copy_artifact(source: Path, target: Path, *, kind: str, format: int) -> Manifest:
+    """Copy a finished artifact, with its date and versions; nothing but the files that its manifest names.
+
+    Args:
+        source: May be anyone's: links are refused.
+        target: As for `ArtifactWriter`.
+        kind: Of the artifact.
+        format: Of the artifact.
+
+    Raises:
+        ArtifactError: There is none, it changed while it was read, or the copy cannot be written.
+    """
+    origin = read_manifest(source, kind=kind, format=format)
+    with ArtifactWriter(target, kind=kind, format=format) as writer:
+        for name, size in origin.files.items():
+            file = source / origin.content / name
+            if file.is_symlink() or not file.resolve().is_relative_to((source / origin.content).resolve()):
+                raise ArtifactError(f"{file}: is a link; expected a file of the {kind}")
+            copy = writer.file(name)
+            try:
+                shutil.copyfile(file, copy)
+            except OSError as error:
+                raise ArtifactError(f"{file}: cannot be copied to {target}: {error.strerror or error}") from None
+            if copy.stat().st_size != size:
+                raise ArtifactError(f"{file}: changed while it was copied; copy it again")
+        if _load(source) != origin:
+            raise ArtifactError(f"{source}: changed while it was copied; copy it again")
+        return writer.commit(origin.body, origin=origin)
 
 
 def _load(path: Path) -> Manifest:

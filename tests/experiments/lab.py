@@ -110,8 +110,15 @@ class Notes:
         self.most = max(self.most, len(told[3]))
 
 
-def ready(experiment: Experiment, out: Path, *, fields: Sequence[str] = (), rows: Sequence[str] = ()) -> Ready:
-    return prepare(experiment, draft(experiment, rows=rows, fields=fields), None, out)
+def ready(
+    experiment: Experiment,
+    out: Path,
+    *,
+    fields: Sequence[str] = (),
+    rows: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+) -> Ready:
+    return prepare(experiment, draft(experiment, rows=rows, fields=fields, seeds=seeds), None, out)
 
 
 def do(
@@ -120,10 +127,12 @@ def do(
     *,
     fields: Sequence[str] = (),
     rows: Sequence[str] = (),
+    seeds: Sequence[int] = (),
     jobs: int = 2,
     memory_gb: float = 8.0,
     keep_old_code: bool = False,
     watcher: Notes | None = None,
 ) -> Outcome:
     options = Options(jobs=jobs, memory=int(memory_gb * 2**30), keep_old_code=keep_old_code)
-    return run(experiment, ready(experiment, out, fields=fields, rows=rows), out, options, watcher or Notes())
+    prepared = ready(experiment, out, fields=fields, rows=rows, seeds=seeds)
+    return run(experiment, prepared, out, options, watcher or Notes())

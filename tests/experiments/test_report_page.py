@@ -27,6 +27,7 @@ ROWS = [
     item_level("02-hstu", "HSTU+", group="item-level", paper={"kuaisar": {"session": {"ndcg@10": 0.0934}}}),
     row("03-ours", "Ours", paper={"kuaisar": {"session": {"ndcg@10": 0.095}}}),
 ]
+KEY = "0123456789abcdef"
 QUALITIES = {"00-floors:repeat": 0.4, "01-sasrec": 0.8, "02-hstu": 1.0, "03-ours": 1.6}
 
 
@@ -221,10 +222,10 @@ def folder_of(where: Path) -> Path:
 def test_results_are_found_where_runs_left_them(tmp_path: Path) -> None:
     folder, out = folder_of(tmp_path), tmp_path / "out"
     asked = load_experiment(folder)
-    one = dataclasses.replace(result(1.0, users=60, key="abc"), code=code.version())
-    one.save(Places(out).result("abc"))
+    one = dataclasses.replace(result(1.0, users=60, key=KEY), code=code.version())
+    one.save(Places(out).result(KEY))
     told = digest_of(asked, "toy", asked.rows[0], "1-ours", 1, ())
-    add_to_index(out, "small", {("toy", "1-ours", 1): Entry(key="abc", asked=told, fields=(), code=one.code)})
+    add_to_index(out, "small", {("toy", "1-ours", 1): Entry(key=KEY, asked=told, fields=(), code=one.code)})
     found = write_report(folder, out)
     assert found.folder == out / "report" / "small"
     assert (found.num_results, found.num_missing) == (1, 0)
@@ -234,6 +235,6 @@ def test_results_are_found_where_runs_left_them(tmp_path: Path) -> None:
     write_report(folder, out)
     assert (found.folder / "report.html").read_text(encoding="utf-8") == before
     # Older code does not count, unless it is asked for.
-    dataclasses.replace(one, code="0" * 16).save(Places(out).result("abc"))
+    dataclasses.replace(one, code="0" * 16).save(Places(out).result(KEY))
     assert write_report(folder, out).num_missing == 1
     assert write_report(folder, out, keep_old_code=True).num_results == 1

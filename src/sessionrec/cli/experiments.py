@@ -122,7 +122,7 @@ def report(
     """Write the tables and figures of an experiment from the results there are; nothing is run.
 
     report.html is one page that opens anywhere; table.md, table.tex and table.csv are its tables, figures/ its figures,
-    runs.csv every number of every single run. What was not run says so.
+    runs.csv every figure of every single run. What was not run says so.
 
     [bold]Example[/]: sessionrec experiment report experiments/table2
     """
@@ -145,9 +145,10 @@ def merge(
 ) -> None:
     """Take in the results of other folders: of another machine, of a colleague, of a backup.
 
-    A result is known by settings, data and questions, and says which code made it. What both have stays as it is here,
-    unless it is damaged, or only theirs is of the present code. What differs all the same is told. Each machine may so
-    run its own seeds or data sets, and the report is made of all.
+    Each machine runs its own seeds or data sets, and the report is made of all. A result is known by settings, data and
+    questions, and says which code made it. What both have stays as it is here, unless it is damaged, or only theirs is
+    of the present code. What was asked of other data or with other settings than its row is copied and not shown; a
+    line says so. The status is 1 if something was left out, damaged or busy.
 
     [bold]Examples[/]:
     sessionrec experiment merge /mnt/other/runs/experiments   ·
@@ -158,7 +159,13 @@ def merge(
     done = merge_all(folders, out)
     for note in done.notes:
         screen.errors.print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
-    screen.say(f"{done.taken:,} results taken, {done.there:,} were there before; all are in {out}")
+    screen.say(f"{done.taken:,} results taken into {out}, {done.there:,} are there already, {done.left_out:,} left out")
+    if done.unfinished:
+        screen.say(f"{done.unfinished:,} that their tables name are not in their folders: not run yet, or not copied")
+    if done.other_code:
+        screen.say(f"{done.other_code:,} of those taken are of other code than this: --keep-old-code shows them")
+    if done.left_out:
+        raise typer.Exit(1)
 
 
 def _list(experiment: Experiment, drafts: Sequence[Job], raw: Path | None, out: Path, *, keep_old_code: bool) -> None:

@@ -66,8 +66,8 @@ class Dataset:
 
     @cached_property
     def content(self) -> str:
-        """Hash of the users, sessions, events and items themselves, which are all read: equal for equal data, whatever
-        code or file format it came from."""
+        """Hash of the users, sessions, events and items themselves, which are all read: equal for equal data in row
+        groups of one size, whatever code or raw format it came from."""
         mark = hashlib.sha256(json.dumps([self.actions, self.context_features, self.item_features]).encode())
         for histories in self.histories():
             mark.update(histories.user_U.hash(seed=0).to_numpy().tobytes())

@@ -120,6 +120,8 @@ class RunRecord:
     data: str
     """Digest of the data set."""
     code: str
+    machine: str
+    """Its device."""
 
 
 def to_csv(kind: type[Record | RunRecord], records: Iterable[Record | RunRecord]) -> str:
@@ -129,7 +131,9 @@ def to_csv(kind: type[Record | RunRecord], records: Iterable[Record | RunRecord]
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(names)
     for record in records:
-        writer.writerow([_plain(getattr(record, name)) for name in names])
+        # Means are rounded for readers; what one run came to is not, so that equal runs show as equal.
+        values = [getattr(record, name) for name in names]
+        writer.writerow(values if kind is RunRecord else [_plain(value) for value in values])
     return stream.getvalue()
 
 

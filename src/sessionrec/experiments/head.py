@@ -131,9 +131,11 @@ def _warnings(collected: Collected) -> list[str]:
     for name, digests in collected.data.items():
         if len(digests) > 1:
             found.append(
-                f"{collected.experiment.sources[name].title} was prepared anew in between "
-                f"({', '.join(sorted(digests))}): its rows were asked about different data."
+                f"Results of {collected.experiment.sources[name].title} are of different data "
+                f"({', '.join(sorted(digests))}): it was prepared anew in between, or elsewhere of other files."
             )
+    if len(_machines(collected)) > 1:
+        found.append("Results of several machines stand beside each other: compare times within one of them only.")
     if collected.overrides:
         found.append(
             f"Some runs were given fields on the command line: {', '.join(sorted(collected.overrides))}. "

@@ -1,41 +1,59 @@
 """Takes in results of other folders: of another machine, of a colleague, of a backup.
 
-In: folders that experiments were written to. Out: their results beside ours, and our index naming them.
+In: folders that experiments were written to. Out: their results beside ours, and our tables naming them.
 
-A result is known by what decided it and says which code made it, so two folders never disagree in silence: what both
-have stays as it is here, unless only theirs is of the present code; what is asked otherwise here and there is refused.
+    every key of theirs    copied, unless ours is as good: of the same code, or theirs is not of the present one
+    every cell of theirs   named in our table, unless ours is asked otherwise and counts, or it is unlike its row: other
+                           data than the data set's results here, other settings than the row's
+
+A result is known by what decided it, so a copy never stands in anything's way; what a table does not take is told.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import re
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from sessionrec.artifacts import MANIFEST, copy_artifact, read_manifest
 from sessionrec.errors import ArtifactError
 from sessionrec.experiments import code
 from sessionrec.experiments.places import Places, locked
-from sessionrec.experiments.result import Result
-from sessionrec.experiments.results import Cell, Entry, add_to_index, read_index
+from sessionrec.experiments.plan import BESIDE
+from sessionrec.experiments.result import FORMAT, KIND, Result
+from sessionrec.experiments.results import Cell, Entry, change_index, read_index
 
-_KEY = re.compile(r"[0-9a-f]{16}")
-_LOCK = "merge"
+Body = Mapping[str, Any]
+"""What a result says of itself, without its users."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Merged:
-    """What a merge came to."""
+    """What a merge came to, in results."""
 
     taken: int = 0
-    """Results that are new here, or replace one of other code."""
+    """Copied: new here, or in the place of one that is damaged or of other code."""
+    other_code: int = 0
+    """Of these, what another version of the code made; a report leaves them out without `keep_old_code`."""
     there: int = 0
-    """That were here before and stay."""
+    """That stay as they are here."""
+    unfinished: int = 0
+    """That their tables name and that are not in their folder."""
+    left_out: int = 0
+    """Damaged, or busy here."""
     notes: list[str] = field(default_factory=list)
-    """What a reader must know, a line each: what was refused, and results of one code that differ all the same."""
+    """What a reader must know, a line each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Theirs:
+    """A folder that was read."""
+
+    places: Places
+    tables: dict[str, dict[Cell, Entry]]
 
 
 def merge(folders: Sequence[Path], out: Path) -> Merged:
@@ -46,113 +64,176 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
         out: Ours; made if it is not there.
 
     Raises:
-        ArtifactError: A folder has no index of results or one that cannot be read, or ours cannot be written; what
-            was taken until then is whole and stays.
+        ArtifactError: A folder has no tables of results or one that cannot be read, and nothing was taken; or ours
+            cannot be written, and what was taken until then is whole and stays.
     """
-    done = Merged()
-    for folder in folders:
-        names = sorted(file.stem for file in (folder / "tables").glob("*.json"))
-        if not names:
-            raise ArtifactError(
-                f"{folder}: no results of experiments here (no tables/*.json); expected a folder that "
-                "`sessionrec experiment run --out` wrote to"
-            )
-        if folder.resolve() == out.resolve():
-            raise ArtifactError(f"{folder}: is the folder to merge into; name another one")
-        with locked(Places(out).lock(_LOCK), wait=True):
-            states: dict[str, str] = {}
-            for name in names:
-                _merge_index(name, folder, out, states, done)
+    theirs = [_read(folder, out) for folder in folders]
+    done, ours = Merged(), _Ours(Places(out))
+    try:
+        for one in theirs:
+            names = {entry.key: _words(cell) for cells in one.tables.values() for cell, entry in cells.items()}
+            for key, name in names.items():
+                if key not in ours.seen:
+                    _take(key, f"{one.places.out}: {name} ({key})", one.places, ours, done)
+            for table, entries in one.tables.items():
+                where = f"{one.places.out}: {table}"
+                change_index(out, table, partial(_choose, theirs=entries, where=where, ours=ours, done=done))
+    except OSError as error:
+        raise ArtifactError(f"{out}: cannot be written: {error.strerror or error}") from error
     return done
 
 
-def _merge_index(name: str, folder: Path, out: Path, states: dict[str, str], done: Merged) -> None:
-    """One experiment of one folder; `states` has what became of each key, since tables share results."""
-    ours, taken = read_index(out, name), dict[Cell, Entry]()
-    for cell, entry in read_index(folder, name).items():
-        mine, where = ours.get(cell), f"{folder}: {name}, {_words(cell)}"
-        if mine is not None and mine.key != entry.key and _is_there(out, mine.key):
-            done.notes.append(
-                f"{where}: asked of other data or with other settings there ({entry.key}, here {mine.key})"
-            )
-            continue
-        if entry.key not in states:
-            states[entry.key] = _take(entry.key, Places(folder), Places(out), where, done)
-        if states[entry.key] == "there" and (mine is None or mine.key != entry.key):
-            taken[cell] = entry
-    if taken:
-        add_to_index(out, name, taken)
+def _read(folder: Path, out: Path) -> _Theirs:
+    if folder.resolve() == out.resolve():
+        raise ArtifactError(f"{folder}: is the folder to merge into; name another one")
+    names = sorted(file.stem for file in (folder / "tables").glob("[!.]*.json"))
+    if not names:
+        raise ArtifactError(
+            f"{folder}: no results of experiments here (no tables/*.json); expected a folder that "
+            "`sessionrec experiment run --out` wrote to, or a copy of its tables and results"
+        )
+    tables = {name: read_index(folder, name, mend="copy it again") for name in names}
+    return _Theirs(places=Places(folder), tables=tables)
 
 
-def _take(key: str, theirs: Places, ours: Places, where: str, done: Merged) -> str:
-    """Copy one result if it is wanted: `there` if there is one of this key now, else `absent`."""
-    if not _KEY.fullmatch(key):
-        raise ArtifactError(f"{where}: {key!r} is no key of a result; the index is damaged")
-    if not (theirs.result(key) / "manifest.json").is_file():
-        return "there" if _is_there(ours.out, key) else "absent"
+class _Ours:
+    """Our results, each read once."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.seen: set[str] = set()
+        """Keys that were taken, or need not be."""
+        self._bodies: dict[str, Body | None] = {}
+
+    def body(self, key: str) -> Body | None:
+        """Of a result that can be read; None if there is none."""
+        if key not in self._bodies:
+            try:
+                self._bodies[key] = read_manifest(self.places.result(key), kind=KIND, format=FORMAT).body
+            except ArtifactError:
+                self._bodies[key] = None
+        return self._bodies[key]
+
+    def forget(self, key: str) -> None:
+        """It was written anew."""
+        self._bodies.pop(key, None)
+
+
+def _take(key: str, where: str, theirs: Places, ours: _Ours, done: Merged) -> None:
+    """Copy one result if it is wanted."""
+    source, target = theirs.result(key), ours.places.result(key)
+    if not (source / MANIFEST).is_file():
+        done.unfinished += 1
+        return
+    with locked(ours.places.lock(key), wait=False) as is_free:
+        if not is_free:
+            done.left_out += 1
+            done.notes.append(f"{where}: left out, a run of it goes on here; merge again when it has ended")
+            return
+        try:
+            found = Result.load(source)
+            if found.key != key:
+                raise ArtifactError(f"{source}: holds the result {found.key}")
+            mine = _load(target)
+            if mine is None or (mine.code != found.code and found.code == code.version()):
+                copy_artifact(source, target, kind=KIND, format=FORMAT)
+                done.taken += 1
+                done.other_code += found.code != code.version()
+            else:
+                done.there += 1
+                done.notes += _differences(where, mine, found)
+        except ArtifactError as error:
+            done.left_out += 1
+            done.notes.append(f"{where}: left out: {error}")
+            return
+    ours.seen.add(key)
+    ours.forget(key)
+
+
+def _load(path: Path) -> Result | None:
     try:
-        found = Result.load(theirs.result(key))
-    except ArtifactError as error:
-        done.notes.append(f"{where}: left out, damaged: {error}")
-        return "there" if _is_there(ours.out, key) else "absent"
-    if _is_there(ours.out, key):
-        mine = Result.load(ours.result(key))
-        if mine.code == found.code or found.code != code.version():
-            done.there += 1
-            done.notes += _differences(where, mine, found)
-            return "there"
-    _copy(theirs.result(key), ours.result(key))
-    done.taken += 1
-    return "there"
-
-
-def _differences(where: str, mine: Result, found: Result) -> list[str]:
-    if mine.code != found.code:
-        return [f"{where}: ours stays, which {mine.code} made; theirs is of {found.code}"]
-    gap = max(
-        (
-            abs(value - found.metrics.get(targets, {}).get(metric, math.inf))
-            for targets, metric, value in _figures(mine)
-        ),
-        default=0.0,
-    )
-    if gap == 0.0:
-        return []
-    return [f"{where}: the same code came to other figures there, by up to {gap:.2g}; ours stay"]
-
-
-def _figures(result: Result) -> Iterator[tuple[str, str, float]]:
-    for targets, values in result.metrics.items():
-        for metric, value in values.items():
-            if not math.isnan(value):
-                yield targets, metric, value
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Whole or not at all: beside it first, then in its place."""
-    fresh = target.with_name(f"{target.name}.{os.getpid()}.new")
-    old = fresh.with_suffix(".old")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(source, fresh)
-        if target.exists():
-            target.rename(old)
-        fresh.rename(target)
-    except OSError as error:
-        if old.exists():
-            old.rename(target)
-        raise ArtifactError(f"{target}: cannot be written: {error.strerror or error}") from error
-    finally:
-        for left in (fresh, old):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _is_there(out: Path, key: str) -> bool:
-    try:
-        Result.load(Places(out).result(key))
+        return Result.load(path)
     except ArtifactError:
-        return False
-    return True
+        return None
+
+
+def _differences(where: str, mine: Result, found: Result) -> Iterator[str]:
+    if mine.code != found.code:
+        yield f"{where}: ours stays, which {mine.code} made; theirs is of {found.code}, neither is of the present code"
+        return
+    here, there = _figures(mine), _figures(found)
+    names = [name for name in sorted(here | there) if not _is_same(here.get(name), there.get(name))]
+    if names:
+        of = " ".join(names[0])
+        yield (
+            f"{where}: the same code came to {len(names):,} other figures there, such as {of} {there.get(names[0])} "
+            f"instead of {here.get(names[0])}; ours stays. Other processors and several threads round otherwise"
+        )
+
+
+def _figures(result: Result) -> dict[tuple[str, str], float]:
+    parts = (result.metrics, result.counts)
+    return {(kind, name): value for part in parts for kind, values in part.items() for name, value in values.items()}
+
+
+def _is_same(one: float | None, other: float | None) -> bool:
+    return one == other or (one is not None and other is not None and math.isnan(one) and math.isnan(other))
+
+
+def _choose(
+    before: dict[Cell, Entry], theirs: dict[Cell, Entry], where: str, ours: _Ours, done: Merged
+) -> dict[Cell, Entry]:
+    """Which of their cells our table takes; runs while nobody else writes the table."""
+    chosen: dict[Cell, Entry] = {}
+    for cell, entry in theirs.items():
+        found = ours.body(entry.key)
+        if found is None:
+            continue
+        mine, beside = before.get(cell), f"{where}, {_words(cell)}: theirs lies in results/{entry.key} and is not shown"
+        if mine is not None and mine.key == entry.key:
+            # The question is the same; the later of two says by which settings it was asked.
+            if entry.time > mine.time:
+                chosen[cell] = entry
+            continue
+        if mine is not None and (reason := _keeps(ours.body(mine.key), found, mine)):
+            done.notes.append(f"{beside}: {reason}")
+            continue
+        rest = {other: one for other, one in (before | chosen).items() if other != cell}
+        if reason := _unlike(cell, entry, found, rest, ours):
+            done.notes.append(f"{beside}: {reason}")
+            continue
+        chosen[cell] = entry
+    return chosen
+
+
+def _keeps(mine: Body | None, found: Body, entry: Entry) -> str:
+    """Why our table keeps another result of the same cell; empty if it does not."""
+    other = f"({entry.key}): data, settings, or for floors and priors libraries"
+    if mine is None:
+        return f"asked otherwise here {other}, and not run yet; the run that you ask for next decides"
+    if mine["code"] != code.version() and found["code"] == code.version():
+        return ""
+    return f"asked otherwise here {other}; the run that you ask for next decides"
+
+
+def _unlike(cell: Cell, entry: Entry, found: Body, rest: Mapping[Cell, Entry], ours: _Ours) -> str:
+    """Why a result must not stand beside those of its data set and row; empty if it may."""
+    for other, one in rest.items():
+        body = ours.body(one.key)
+        if body is None or other[0] != cell[0]:
+            continue
+        if body["data"] != found["data"]:
+            return f"asked of other data ({found['data']}) than {_words(other)} ({body['data']}); prepare both alike"
+        if other[1] == cell[1] and _settings(body) != _settings(found):
+            names = [name for name, value in _settings(found).items() if value != _settings(body).get(name)]
+            return f"other settings ({', '.join(names)}) than {_words(other)}; run both with the same files and fields"
+        if other[1] == cell[1] and one.fields != entry.fields:
+            return f"other fields on the command line ({' '.join(entry.fields) or 'none'}) than {_words(other)}"
+    return ""
+
+
+def _settings(body: Body) -> dict[str, Any]:
+    return {name: value for name, value in body["config"].items() if name not in ("seed", *BESIDE)}
 
 
 def _words(cell: Cell) -> str:

@@ -4,7 +4,7 @@ report.html    one file without any other: tables, figures, what they say, how t
 table.md       the tables, for a README
 table.tex      the tables, for a paper
 table.csv      every number, a line each, with its interval and seeds
-runs.csv       every number of every single run
+runs.csv       every figure of every single run
 figures/       SVG and PNG
 """
 

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from sessionrec.artifacts import ArtifactWriter, read_manifest
+from sessionrec.errors import ArtifactError
 
 KIND, FORMAT = "result", 1
 USERS = "users.parquet"
@@ -72,7 +73,14 @@ class Result:
         """Read what `save` wrote.
 
         Raises:
-            ArtifactError: There is none, or it is of another kind.
+            ArtifactError: There is none, it is of another kind, or damaged.
         """
         manifest = read_manifest(folder, kind=KIND, format=FORMAT)
-        return cls(**manifest.body, users=pl.read_parquet(folder / manifest.content / USERS))
+        try:
+            found = cls(**manifest.body, users=pl.read_parquet(folder / manifest.content / USERS))
+            for figures in (found.training, *found.metrics.values(), *found.counts.values()):
+                if not all(isinstance(value, int | float) for value in figures.values()):
+                    raise TypeError(f"expected numbers, got {figures}")
+        except (OSError, TypeError, AttributeError, pl.exceptions.PolarsError) as error:
+            raise ArtifactError(f"{folder}: not a result that this version reads: {error}") from None
+        return found

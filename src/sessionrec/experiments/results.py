@@ -14,7 +14,8 @@ belongs where.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ Cell = tuple[str, str, int | None]
 """Data set, slug, seed; the seed of a floor is None."""
 
 _FORMAT = 1
+_KEY = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +157,13 @@ class Entry:
     """UTC, ISO 8601."""
 
 
-def read_index(out: Path, experiment: str) -> dict[Cell, Entry]:
+def read_index(out: Path, experiment: str, *, mend: str = "remove it and run again") -> dict[Cell, Entry]:
     """What runs of an experiment have written down; empty if there was none.
+
+    Args:
+        out: Folder that runs write to.
+        experiment: Its name.
+        mend: What to do about a damaged one.
 
     Raises:
         ArtifactError: The file is not one of these.
@@ -166,20 +173,26 @@ def read_index(out: Path, experiment: str) -> dict[Cell, Entry]:
         tree = json.loads(path.read_text(encoding="utf-8"))
         if tree["format"] != _FORMAT:
             raise ValueError(f"format {tree['format']}, expected {_FORMAT}")
-        return {(one["dataset"], one["slug"], one["seed"]): _entry(one["entry"]) for one in tree["cells"]}
+        return {_cell(one): _entry(one["entry"]) for one in tree["cells"]}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(
-            f"{path}: cannot be read as an index of results: {error}; remove it and run again"
-        ) from None
+        raise ArtifactError(f"{path}: cannot be read as an index of results: {error}; {mend}") from None
 
 
 def add_to_index(out: Path, experiment: str, entries: dict[Cell, Entry]) -> None:
     """Write down which results belong to which cells; what stands there of other cells stays."""
+    change_index(out, experiment, lambda _: entries)
+
+
+def change_index(out: Path, experiment: str, choose: Callable[[dict[Cell, Entry]], dict[Cell, Entry]]) -> None:
+    """The same with entries that depend on what stands there: nobody else writes in between."""
     places = Places(out)
     with locked(places.lock(f"table-{experiment}"), wait=True):
-        merged = read_index(out, experiment) | entries
+        before = read_index(out, experiment)
+        merged = before | choose(before)
+        if merged == before:
+            return
         cells = [
             {"dataset": dataset, "slug": slug, "seed": seed, "entry": asdict(entry)}
             for (dataset, slug, seed), entry in sorted(merged.items(), key=lambda one: _sortable(one[0]))
@@ -191,5 +204,17 @@ def _sortable(cell: Cell) -> tuple[str, str, int]:
     return cell[0], cell[1], -1 if cell[2] is None else cell[2]
 
 
+def _cell(tree: dict[str, Any]) -> Cell:
+    dataset, slug, seed = tree["dataset"], tree["slug"], tree["seed"]
+    if not (isinstance(dataset, str) and isinstance(slug, str) and (seed is None or isinstance(seed, int))):
+        raise TypeError(f"expected a data set, a row and a seed, got {dataset!r}, {slug!r}, {seed!r}")
+    return dataset, slug, seed
+
+
 def _entry(tree: dict[str, Any]) -> Entry:
+    if not _KEY.fullmatch(tree["key"]):
+        # It becomes a path.
+        raise ValueError(f"{tree['key']!r} is no key of a result")
+    if not all(isinstance(word, str) for word in (*tree["fields"], tree["asked"], tree["code"], tree["time"])):
+        raise TypeError(f"expected words, got {tree}")
     return Entry(**tree | {"fields": tuple(tree["fields"])})

@@ -227,10 +227,13 @@ def records(table: Table) -> Iterator[Record]:
 
 
 def run_records(collected: Collected) -> Iterator[RunRecord]:
-    """Every number of every run."""
+    """Every figure of every run."""
     for (dataset, slug, seed), result in collected.results.items():
-        costs = result.training | {name: getattr(result, name) for name, _, _ in _COSTS if name not in _OF_TRAINING}
-        for targets, figures in {**result.metrics, "": costs}.items():
+        costs = result.training | {"evaluation_seconds": result.evaluation_seconds, "peak_bytes": result.peak_bytes}
+        if seed is not None:
+            costs |= {"parameters": result.parameters, "flops_per_user": result.flops_per_user}
+        parts = [*result.metrics.items(), *result.counts.items(), ("", costs)]
+        for targets, figures in parts:
             for metric, value in figures.items():
                 yield RunRecord(
                     dataset=dataset,
@@ -243,6 +246,7 @@ def run_records(collected: Collected) -> Iterator[RunRecord]:
                     key=result.key,
                     data=result.data,
                     code=result.code,
+                    machine=str(result.machine.get("device", "")),
                 )
 
 

@@ -333,7 +333,7 @@ def facts_of(dataset: Dataset, protocol: EvalProtocol | None = None) -> ItemFact
 
 def machine(device: str) -> dict[str, Any]:
     """What a run ran on."""
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.processor() or "cpu"
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -342,3 +342,13 @@ def machine(device: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": name,
     }
+
+
+def _processor() -> str:
+    """Its model, which Python does not tell on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor()) or "cpu"
