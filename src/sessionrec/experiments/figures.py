@@ -261,7 +261,10 @@ def cost(
         axes,
         points=[((place.cost, place.mean), place.name, style[place.group][0]) for place in places],
         bars=[((place.cost, place.low), (place.cost, place.high)) for place in places],
-        lines=[((places[a].cost, places[a].mean), (places[b].cost, places[b].mean), words) for a, b, words in arrows],
+        lines=[
+            ((places[a].cost, places[a].mean), (places[b].cost, places[b].mean), words, style[places[a].group][0])
+            for a, b, words in arrows
+        ],
     )
     return Drawing(figure=drawing, name=name, title=title, finding=finding)
 

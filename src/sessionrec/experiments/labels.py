@@ -42,7 +42,7 @@ def put_labels(
     axes: Axes,
     *,
     points: Sequence[tuple[Point, str, str]],
-    lines: Sequence[tuple[Point, Point, str]] = (),
+    lines: Sequence[tuple[Point, Point, str, str]] = (),
     bars: Sequence[tuple[Point, Point]] = (),
 ) -> None:
     """Write names at points and words at the middle of lines.
@@ -51,7 +51,7 @@ def put_labels(
         figure: Whose layout is done here, with the words in it.
         axes: Where; limits are final.
         points: Place in data, name, colour.
-        lines: Ends in data, words.
+        lines: Ends in data, words, colour.
         bars: Ends of what else not to write on.
     """
     canvas = FigureCanvasAgg(figure)
@@ -59,13 +59,13 @@ def put_labels(
     renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
     frame = axes.get_window_extent(renderer)
     dots = np.array([axes.transData.transform(at) for at, _, _ in points])
-    on_lines = [_along(axes, first, second) for first, second, _ in lines]
+    on_lines = [_along(axes, first, second) for first, second, _, _ in lines]
     taken = [_around(dot) for dot in dots]
     traces = np.concatenate([np.empty((0, 2)), *on_lines, *(_along(axes, low, high) for low, high in bars)])
     wanted: list[tuple[Point, str, str]] = list(points)
-    for (_, _, words), trace in zip(lines, on_lines, strict=True):
+    for (_, _, words, color), trace in zip(lines, on_lines, strict=True):
         middle = axes.transData.inverted().transform(trace[_STEPS // 2])
-        wanted.append(((float(middle[0]), float(middle[1])), words, fig.MUTED))
+        wanted.append(((float(middle[0]), float(middle[1])), words, color))
     scale = figure.dpi / 72
     for at, words, color in wanted:
         wide, high = _size(axes, words, at, renderer)
