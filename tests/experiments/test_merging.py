@@ -348,8 +348,12 @@ def test_as_it_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 def test_a_report_says_that_times_are_of_several_machines(tmp_path: Path) -> None:
-    asked = fabricate.experiment([fabricate.row("01-a", "A")], ours="A", seeds=(1, 2))
-    found = fabricate.results_of(asked, {"01-a": 1.0}, users=60)
+    rows = [fabricate.row("00-floors", floors=("popularity",)), fabricate.row("01-a", "A")]
+    asked = fabricate.experiment(rows, ours="A", seeds=(1, 2))
+    found = fabricate.results_of(asked, {"00-floors:popularity": 0.5, "01-a": 1.0}, users=60)
+    # Models may have run on a GPU, which floors never do.
+    floor = found["toy", "00-floors:popularity", None]
+    found["toy", "00-floors:popularity", None] = replace(floor, machine={"device": "its processor", "cores": 2})
 
     def said() -> str:
         report = fabricate.collected(asked, found)

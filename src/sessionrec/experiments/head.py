@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from sessionrec.data.wording import count, many, percent
 from sessionrec.experiments.config import Experiment
 from sessionrec.experiments.grid import DAGGER
 from sessionrec.experiments.places import Places
+from sessionrec.experiments.result import Result
 from sessionrec.experiments.results import Collected
 from sessionrec.experiments.statistics import prepared
 from sessionrec.report.bootstrap import LEVEL, RESAMPLES, SEED
@@ -134,7 +135,8 @@ def _warnings(collected: Collected) -> list[str]:
                 f"Results of {collected.experiment.sources[name].title} are of different data "
                 f"({', '.join(sorted(digests))}): it was prepared anew in between, or elsewhere of other files."
             )
-    if len(_machines(collected)) > 1:
+    # Floors name a processor, whatever their models ran on.
+    if len(_machines([one for one in collected.results.values() if one.seed is not None])) > 1:
         found.append("Results of several machines stand beside each other: compare times within one of them only.")
     if collected.overrides:
         found.append(
@@ -153,7 +155,7 @@ def _terms(collected: Collected, out: Path) -> list[tuple[str, str]]:
         terms.append((f"data, {experiment.sources[name].title}", f"{name}, digest {', '.join(sorted(digests))}"))
     if collected.codes:
         terms.append(("code", ", ".join(sorted(collected.codes))))
-    terms += [("machine", words) for words in _machines(collected)]
+    terms += [("machine", words) for words in _machines(collected.results.values())]
     if experiment.config.kind != "statistics":
         terms += _protocols(experiment)
         terms.append(
@@ -166,11 +168,11 @@ def _terms(collected: Collected, out: Path) -> list[tuple[str, str]]:
     return terms
 
 
-def _machines(collected: Collected) -> list[str]:
+def _machines(results: Iterable[Result]) -> list[str]:
     """Each machine once, with how many results it made."""
     made = Counter(
         ", ".join(f"{name} {value}" for name, value in result.machine.items() if value not in (None, ""))
-        for result in collected.results.values()
+        for result in results
     )
     return [f"{words} ({many(number, 'result')})" for words, number in sorted(made.items(), key=lambda one: -one[1])]
 
