@@ -32,6 +32,16 @@ def test_larger_models_and_batches_take_more(jobs: tuple[dict[str, Job], Dataset
     assert estimate(wide, dataset) > small > 300 << 20
 
 
+def test_a_shorter_history_takes_less(jobs: tuple[dict[str, Job], Dataset]) -> None:
+    job, dataset = jobs[0]["01-hstu"], jobs[1]
+    sizes = []
+    for cap in (1, 2, None):
+        truncation = job.config.view.truncation.model_copy(update={"max_positives": cap})
+        view = job.config.view.model_copy(update={"truncation": truncation})
+        sizes.append(estimate(job.config.model_copy(update={"view": view}), dataset))
+    assert sizes[0] < sizes[1] < sizes[2]
+
+
 def test_what_another_seed_took_is_what_is_expected(jobs: tuple[dict[str, Job], Dataset]) -> None:
     job, dataset = jobs[0]["01-hstu"], jobs[1]
     size = 3 << 30

@@ -75,6 +75,9 @@ def estimate(config: FitConfig, dataset: Dataset, *, is_floor: bool = False) -> 
     caps, users = config.view.truncation, config.loading.batch_users or 64
     per_user = kept.events / max(kept.users, 1)
     events = min(_LONGEST * per_user * users, kept.events)
+    if caps.max_positives is not None:
+        # A history cut by its positives keeps the exposures among them.
+        events = min(events, caps.max_positives * users * kept.events / max(kept.positives, 1))
     positions = events
     if config.view.unit == "session":
         positions = events * kept.sessions / max(kept.events, 1)
