@@ -36,7 +36,7 @@ class Difference:
     level: float
     """Confidence, 0 to 1."""
     p_value: float
-    """Two-sided: how often resampled differences lie on the other side of zero, twice; never below 1 / resamples."""
+    """Two-sided: twice how often resampled differences lie on the other side of zero; at least 2 / (resamples + 1)."""
 
     @property
     def is_clear(self) -> bool:
@@ -98,7 +98,7 @@ def compare(
         low=float(low),
         high=float(high),
         level=level,
-        p_value=min(1.0, max(2 * other_side, 1 / resamples)),
+        p_value=min(1.0, 2 * (other_side * resamples + 1) / (resamples + 1)),
     )
 
 

@@ -95,7 +95,7 @@ def head(collected: Collected, folder: Path, out: Path) -> Head:
         terms=tuple(_terms(collected, out)),
         missing=tuple(_missing(collected)),
         legend=tuple(_legend(experiment, has_other_code=bool(other_code(collected)))),
-        page_legend=() if is_counted else (f"Brackets: {percent(LEVEL)} interval over users.",),
+        page_legend=() if is_counted else (f"Brackets: {percent(LEVEL)} interval over users and seeds.",),
     )
 
 
@@ -161,8 +161,8 @@ def _terms(collected: Collected, out: Path) -> list[tuple[str, str]]:
         terms.append(
             (
                 "intervals",
-                f"{percent(LEVEL)} bootstrap over users of each user's mean over seeds, {count(RESAMPLES)} resamples, "
-                f"seed {SEED}; differences on the same users (paired)",
+                f"{percent(LEVEL)} bootstrap over users and seeds (of one seed: over users alone), {count(RESAMPLES)} "
+                f"resamples, seed {SEED}; differences on the same users (paired)",
             )
         )
     return terms

@@ -21,9 +21,8 @@ from sessionrec.experiments.laws import FORMS, LEAST_POINTS, LEAST_TO_FORETELL, 
 from sessionrec.experiments.sheets import short
 from sessionrec.experiments.systems import System
 from sessionrec.experiments.table import TARGETS
-from sessionrec.report.bootstrap import RESAMPLES, SEED, FloatArray, draws_of_users
+from sessionrec.report.bootstrap import FloatArray, draws_of_users, over_seeds
 from sessionrec.report.numbers import score, span
-from sessionrec.seeding import stream
 
 MODEL: Final = "model"
 """Group of rows that differ in the size of the model."""
@@ -102,14 +101,9 @@ def drawn(systems: Sequence[System], targets: str, metric: str) -> tuple[list[fl
     is_known_CU = ~np.isnan(values_CU)
     means_C = np.where(is_known_CU, values_CU, 0.0).sum(axis=1) / is_known_CU.sum(axis=1)
     means_DC = _means(np.where(is_known_CU, values_CU, 0.0), is_known_CU)
-    ends = np.cumsum([len(values) for _, values in sides])
-    means, drawn_DN = [], []
-    for point, (end, (_, values)) in enumerate(zip(ends, sides, strict=True)):
-        own = slice(end - len(values), end)
-        chosen_DC = stream(SEED, "seeds", point).integers(0, len(values), (RESAMPLES, len(values)))
-        means.append(float(means_C[own].mean()))
-        drawn_DN.append(np.take_along_axis(means_DC[:, own], chosen_DC, axis=1).mean(axis=1))
-    return means, np.stack(drawn_DN, axis=1)
+    seeds_N = [len(values) for _, values in sides]
+    means_N = np.add.reduceat(means_C, np.cumsum([0, *seeds_N[:-1]])) / seeds_N
+    return means_N.tolist(), over_seeds(means_DC, seeds_N)
 
 
 def _means(values_CU: FloatArray, is_known_CU: FloatArray) -> FloatArray:

@@ -2,9 +2,9 @@
 
 In: an experiment and its `Result`s. Out: `System`s in the order of the table, floors first; `estimates` of them.
 
-A figure is the mean over seeds. Its 95 % interval is a bootstrap over users of each user's mean over seeds, the same
-draws as `evaluate.significance`; how far the seeds lie apart stands beside it, as their standard deviation. Users are
-aligned by `user_index`. Letters: S systems, U users.
+A figure is the mean over seeds. Its 95 % interval is a bootstrap over users, the same draws as `evaluate.significance`,
+and over seeds; how far the seeds lie apart stands beside it, as their standard deviation. Users are aligned by
+`user_index`. Letters: R runs, U users.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def estimates(
     else:
         reference = None
     found: dict[tuple[str, str, str], Estimate] = {}
-    alike: dict[tuple[bytes, ...], dict[tuple[str, str], FloatArray]] = {}
+    alike: dict[tuple[bytes, ...], dict[tuple[str, str], list[FloatArray]]] = {}
     members: dict[tuple[bytes, ...], list[System]] = {}
     for key in keys:
         values = {system.slug: _aligned(run, system, key) for system in run}
@@ -163,17 +163,14 @@ def estimates(
             # Metrics that the same systems have of the same users share their draws.
             same = tuple(slug.encode() for slug in alike_slugs)
             members[same] = [system for system in run if system.slug in alike_slugs]
-            alike.setdefault(same, {})[key] = np.stack([known[slug] for slug in alike_slugs])
+            alike.setdefault(same, {})[key] = [known[slug] for slug in alike_slugs]
         if reference is not None and reference.slug in known:
             _other_users(found, known, groups, reference.slug, key)
         for system in run:
             if system.slug not in known and (means := system.seed_means(*key)):
                 found[system.slug, *key] = Estimate(mean=float(np.mean(means)), low=np.nan, high=np.nan, gap=None)
-    for same, values_SU in alike.items():
-        named = {f"{targets}/{metric}": value for (targets, metric), value in values_SU.items()}
-        weight_U = np.ones(next(iter(named.values())).shape[1])
-        for column, each in estimate(named, weight_U).items():
-            targets, _, metric = column.partition("/")
+    for same, by_key in alike.items():
+        for (targets, metric), each in _estimated(by_key).items():
             for system, one in zip(members[same], each, strict=True):
                 known_gap = one.gap if reference is not None and members[same][0].slug == reference.slug else None
                 earlier = found.get((system.slug, targets, metric))
@@ -181,15 +178,30 @@ def estimates(
     return found
 
 
+def _estimated(values: Mapping[tuple[str, str], Sequence[FloatArray]]) -> dict[tuple[str, str], list[Estimate]]:
+    """Of systems that have the same metrics of the same users: by metric, [seed, U] of each system."""
+    found: dict[tuple[str, str], list[Estimate]] = {}
+    by_seeds: dict[tuple[int, ...], dict[tuple[str, str], FloatArray]] = {}
+    for key, each in values.items():
+        by_seeds.setdefault(tuple(len(rows) for rows in each), {})[key] = np.concatenate(each)
+    for seeds_S, values_RU in by_seeds.items():
+        named = {"/".join(key): rows_RU for key, rows_RU in values_RU.items()}
+        weight_U = np.ones(next(iter(named.values())).shape[1])
+        told = estimate(named, weight_U, seeds_S=seeds_S)
+        found |= {key: told["/".join(key)] for key in values_RU if "/".join(key) in told}
+    return found
+
+
 def _aligned(run: Sequence[System], system: System, key: tuple[str, str]) -> FloatArray | None:
-    """[U] each user's mean over seeds, of all users that any of the systems has."""
+    """[seed, U] of all users that any of the systems has."""
     own = system.by_user(*key)
     if own is None:
         return None
     everyone = np.unique(np.concatenate([result.users[USER_INDEX].to_numpy() for one in run for result in one.results]))
     users, values = own
-    aligned = np.full(len(everyone), np.nan)
-    aligned[np.searchsorted(everyone, users)] = values.mean(axis=0)
+    aligned = np.full((len(values), len(everyone)), np.nan)
+    # A user without a value of one seed has none of the system.
+    aligned[:, np.searchsorted(everyone, users)] = np.where(np.isnan(values).any(axis=0), np.nan, values)
     return aligned if not np.isnan(aligned).all() else None
 
 
@@ -197,7 +209,7 @@ def _by_users(known: Mapping[str, FloatArray]) -> list[list[str]]:
     """Slugs that have a value of the same users, in their order."""
     groups: dict[bytes, list[str]] = {}
     for slug, values in known.items():
-        groups.setdefault(np.isnan(values).tobytes(), []).append(slug)
+        groups.setdefault(np.isnan(values[0]).tobytes(), []).append(slug)
     return list(groups.values())
 
 
@@ -213,11 +225,9 @@ def _other_users(
         if reference in others:
             continue
         for slug in others:
-            pair_SU = np.stack([known[reference], known[slug]])
-            pair_SU = pair_SU[:, ~np.isnan(pair_SU).any(axis=0)]
-            if pair_SU.shape[1]:
-                both = estimate({"x": pair_SU}, np.ones(pair_SU.shape[1]))["x"]
-                found[slug, *key] = both[1]
+            shared = ~np.isnan(known[reference][0]) & ~np.isnan(known[slug][0])
+            if shared.any():
+                _, found[slug, *key] = _estimated({key: [known[reference][:, shared], known[slug][:, shared]]})[key]
 
 
 def flipped(gap: Gap) -> Gap:

@@ -1,16 +1,17 @@
 """95 % intervals of many metrics and systems at once: `evaluate.significance`, number for number, with shared draws.
 
-In: the values of each user, by metric and system. Out: `Estimate`s, and `Gap`s to the first system, paired by user.
+In: the values of each user, by metric and run; runs of one system are its seeds. Out: `Estimate`s of systems, and
+`Gap`s to the first one, paired by user.
 It stands here a second time for two reasons: a report must not load torch, which `sessionrec.evaluate` does, and a
 table has dozens of intervals over the same users, for which one set of draws is enough. A test compares the two.
 
-Letters: U users, S systems, D draws, N columns (a metric of a system). Cost: `RESAMPLES` passes over the users in all,
-not one for each interval.
+Letters: U users, R runs, S systems, D draws, N columns (a metric of a run). Cost: `RESAMPLES` passes over the users in
+all, not one for each interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ FloatArray = npt.NDArray[np.float64]
 LEVEL: Final = 0.95
 RESAMPLES: Final = 2000
 SEED: Final = 0
+LEAST_P: Final = 2 / (RESAMPLES + 1)
+"""Of a p-value: that no draw lies on the other side of zero tells no more than this."""
 _PLACES: Final = 12
 _BLOCK_VALUES: Final = 4 << 20
 _QUANTILES: Final = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
@@ -37,7 +40,7 @@ class Gap:
     low: float
     high: float
     p_value: float
-    """Two-sided; never below 1 / `RESAMPLES`."""
+    """Two-sided; never below `LEAST_P`."""
 
     @property
     def sign(self) -> int:
@@ -57,32 +60,64 @@ class Estimate:
 
 
 def estimate(
-    values_SU: dict[str, FloatArray], weight_U: FloatArray, progress: Callable[[int], object] = lambda _: None
+    values_RU: dict[str, FloatArray],
+    weight_U: FloatArray,
+    progress: Callable[[int], object] = lambda _: None,
+    *,
+    seeds_S: Sequence[int] | None = None,
 ) -> dict[str, list[Estimate]]:
     """Every metric of every system.
 
     Args:
-        values_SU: By metric, [S, U]; a user has a value of all systems, or NaN of all. Metrics nobody has are left out.
+        values_RU: By metric, [R, U]; a user has a value of all runs, or NaN of all. Metrics nobody has are left out.
         weight_U: [U] what each user counts.
         progress: Told the draws just done.
+        seeds_S: Runs of each system, which follow each other; None: each run is a system of its own.
     """
     groups: dict[bytes, list[str]] = {}
-    for metric, values in values_SU.items():
-        missing_SU = np.isnan(values)
-        assert (missing_SU == missing_SU[0]).all(), metric
-        if not missing_SU[0].all():
-            groups.setdefault(missing_SU[0].tobytes(), []).append(metric)
+    for metric, values in values_RU.items():
+        missing_RU = np.isnan(values)
+        assert (missing_RU == missing_RU[0]).all(), metric
+        if not missing_RU[0].all():
+            groups.setdefault(missing_RU[0].tobytes(), []).append(metric)
     found: dict[str, list[Estimate]] = {}
     for metrics in groups.values():
-        known = ~np.isnan(values_SU[metrics[0]][0])
-        stacked = np.concatenate([values_SU[metric][:, known] for metric in metrics])
+        known = ~np.isnan(values_RU[metrics[0]][0])
+        stacked = np.concatenate([values_RU[metric][:, known] for metric in metrics])
         means_N = np.average(stacked, axis=1, weights=weight_U[known])
         drawn_DN = _drawn(stacked, weight_U[known], progress)
-        num_systems = len(values_SU[metrics[0]])
+        num_runs = len(values_RU[metrics[0]])
+        seeds = seeds_S or [1] * num_runs
+        firsts_S = np.cumsum([0, *seeds[:-1]])
         for place, metric in enumerate(metrics):
-            own = slice(place * num_systems, (place + 1) * num_systems)
-            found[metric] = _estimates(means_N[own], drawn_DN[:, own])
-    return {metric: found[metric] for metric in values_SU if metric in found}
+            own = slice(place * num_runs, (place + 1) * num_runs)
+            means_S = np.add.reduceat(means_N[own], firsts_S) / seeds
+            found[metric] = _estimates(means_S, over_seeds(drawn_DN[:, own], seeds))
+    return {metric: found[metric] for metric in values_RU if metric in found}
+
+
+def over_seeds(means_DR: FloatArray, seeds_S: Sequence[int]) -> FloatArray:
+    """[D, S] what systems come to when their seeds are drawn as well, with replacement and each system for itself.
+
+    Seeds drawn from n of them have (n - 1) / n of the variance that other seeds would have; with two or three seeds
+    that is much, so how far a draw lies from the mean of all is stretched by the root of n / (n - 1). One seed stands
+    as it is: nothing says how far from it another would be.
+
+    Args:
+        means_DR: Means of runs, by draws of users.
+        seeds_S: Runs of each system, which follow each other.
+    """
+    found, end = [], 0
+    for system, size in enumerate(seeds_S):
+        own_DR = means_DR[:, end : end + size]
+        end += size
+        mean_D = own_DR.mean(axis=1)
+        if size > 1:
+            chosen_DR = stream(SEED, "seeds", system).integers(0, size, own_DR.shape)
+            drawn_D = np.take_along_axis(own_DR, chosen_DR, axis=1).mean(axis=1)
+            mean_D += (drawn_D - mean_D) * np.sqrt(size / (size - 1))
+        found.append(mean_D)
+    return np.stack(found, axis=1)
 
 
 def _estimates(mean_S: FloatArray, drawn_DS: FloatArray) -> list[Estimate]:
@@ -100,7 +135,7 @@ def _estimates(mean_S: FloatArray, drawn_DS: FloatArray) -> list[Estimate]:
                 mean=float(mean - mean_S[0]),
                 low=float(gap_low_S[system]),
                 high=float(gap_high_S[system]),
-                p_value=min(1.0, max(2 * other_side, 1 / RESAMPLES)),
+                p_value=min(1.0, LEAST_P * (other_side * RESAMPLES + 1)),
             )
         low, high = float(low_S[system]), float(high_S[system])
         estimates.append(Estimate(mean=float(mean), low=low, high=high, gap=gap))

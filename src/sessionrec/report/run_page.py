@@ -99,6 +99,7 @@ def _results(evaluation: Evaluation, log: str, count: Callable[[int], None]) -> 
         else [],
         "breakdown_plots": _breakdown_plots(systems, names, groups, main, k),
         "resamples": bootstrap.RESAMPLES,
+        "least_p": bootstrap.LEAST_P,
         "seed": bootstrap.SEED,
         "examples": [_marked(example) for example in evaluation.examples],
     }
