@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import least_squares
 
 from sessionrec.experiments import scaling
 from sessionrec.experiments.laws import FORMS, choose, fit, study
@@ -47,6 +48,24 @@ def test_a_law_that_saturates_is_found() -> None:
     assert found.law.at(1e12)[0, 0] == pytest.approx(0.4, abs=0.004)
     assert found.forecast is not None
     assert found.forecast.is_hit
+
+
+def test_a_law_saturates_at_no_more_than_one() -> None:
+    x = np.geomspace(1e3, 1e5, 6)
+    y = 0.1 + 0.15 * np.log10(x / 1e3) ** 1.3
+    law = fit(x, y[None], "power")
+    assert law.a[0] == 1.0
+    # Bounded least squares by another hand, from several beginnings.
+    ratio = x / law.x0
+
+    def off(abc: FloatArray) -> FloatArray:
+        return np.asarray(abc[0] - abc[1] * ratio ** -abc[2] - y, np.float64)
+
+    best = min(
+        least_squares(off, (0.9, 0.5, power), bounds=([0, -9, 0.02], [1, 9, 3])).cost for power in (0.05, 0.3, 1.0)
+    )
+    mine = off(np.array([law.a[0], law.b[0], law.c[0]]))
+    assert float(mine @ mine) / 2 == pytest.approx(best, rel=1e-2)
 
 
 def test_a_forecast_misses_where_growth_breaks_off() -> None:

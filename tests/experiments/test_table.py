@@ -93,7 +93,7 @@ def test_seeds_that_lie_apart_widen_an_interval() -> None:
         found[DATA, "03-ours", seed] = given({"session/ndcg@10": list(users)}, seed=seed)
         found[DATA, "01-sasrec", seed] = given({"session/ndcg@10": list(users + 0.02 + off)}, seed=seed)
     value = build(asked, DATA, found).values["01-sasrec", KEY].estimate
-    # Users differ by the same of each seed, so seeds alone make the difference uncertain: 1.96 x 0.05 / sqrt(3) = 0.057.
+    # All users differ by the same, so seeds alone make the difference uncertain: 1.96 x 0.05 / sqrt(3) = 0.057.
     assert value.gap is not None
     assert value.gap.mean == pytest.approx(0.02)
     assert value.gap.sign == 0

@@ -1,7 +1,7 @@
 """Laws of growth through a few points, and whether they foretell the largest one. Paper, section 5.
 
     log      y = a + b log10(x / x0)            the paper's claim: linear while the data grows by powers
-    power    y = a - b (x / x0)^-c              saturates at a
+    power    y = a - b (x / x0)^-c              saturates at a, between 0 and 1 as every metric is
 
 x0 is the geometric mean of the points. The form is the one that foretells the largest point better from all the others
 (leave-last-out); on equal terms it is the paper's. Whoever judges a forecast of the largest point must not have chosen
@@ -169,12 +169,12 @@ def _errors(x_N: FloatArray, mean_N: FloatArray) -> dict[Form, float]:
 
 
 def fit(x_N: FloatArray, y_DN: FloatArray, form: Form) -> Law:
-    """Least squares, for each draw; of the power, the best of a grid of exponents."""
+    """Least squares, for each draw; of the power, the best of a grid of exponents with a from 0 to 1."""
     x0 = float(np.exp(np.mean(np.log(x_N))))
     if form == "log":
         a, b, _ = _line(np.log10(x_N / x0), y_DN)
         return Law(form=form, x0=x0, a=a, b=b, c=np.zeros(len(y_DN)))
-    lines = [_line((x_N / x0) ** -power, y_DN) for power in _POWERS]
+    lines = [_bounded((x_N / x0) ** -power, y_DN) for power in _POWERS]
     best_D = np.argmin([off for _, _, off in lines], axis=0)
     draws = np.arange(len(y_DN))
     a_PD, b_PD = np.array([a for a, _, _ in lines]), np.array([b for _, b, _ in lines])
@@ -188,3 +188,15 @@ def _line(u_N: FloatArray, y_DN: FloatArray) -> tuple[FloatArray, FloatArray, Fl
     height_D = y_DN.mean(axis=1) - slope_D * u_N.mean()
     off_DN = y_DN - height_D[:, None] - slope_D[:, None] * u_N
     return height_D, slope_D, (off_DN**2).sum(axis=1)
+
+
+def _bounded(u_N: FloatArray, y_DN: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """`_line` whose height is from 0 to 1: where it is not, the end it passed, and the best slope with that."""
+    height_D, slope_D, off_D = _line(u_N, y_DN)
+    within_D = np.clip(height_D, 0.0, 1.0)
+    passed_D = within_D != height_D
+    end_D1 = within_D[passed_D, None]
+    slopes = (y_DN[passed_D] - end_D1) @ u_N / (u_N @ u_N)
+    slope_D[passed_D] = slopes
+    off_D[passed_D] = ((y_DN[passed_D] - end_D1 - slopes[:, None] * u_N) ** 2).sum(axis=1)
+    return within_D, slope_D, off_D
