@@ -29,6 +29,8 @@ _WINDOW_BYTES = 300
 """An event of the loader's window."""
 _LONGEST = 3
 """Batches hold users of like length, so the longest holds so many times the mean."""
+_EXPOSED = 1.5
+"""The longest histories of a cap on positives hold so many times the mean of exposures beside each."""
 _COPIES = 12
 """Floats kept for each number of a layer's output: what it came of, and gradients."""
 _MOST = 4.0
@@ -77,7 +79,7 @@ def estimate(config: FitConfig, dataset: Dataset, *, is_floor: bool = False) -> 
     events = min(_LONGEST * per_user * users, kept.events)
     if caps.max_positives is not None:
         # A history cut by its positives keeps the exposures among them.
-        events = min(events, caps.max_positives * users * kept.events / max(kept.positives, 1))
+        events = min(events, _EXPOSED * caps.max_positives * users * kept.events / max(kept.positives, 1))
     positions = events
     if config.view.unit == "session":
         positions = events * kept.sessions / max(kept.events, 1)
