@@ -81,7 +81,9 @@ def test_the_summary_names_failures_and_what_was_left_out(
         (["--seeds", "one"], "--seeds: expected whole numbers"),
         (["--data", "far"], "the data set far cannot be made"),
         (["--rows", "gru"], "there is no 'gru' among the rows"),
-        (["model.widht=2"], "unknown key"),
+        (["model.widht=2"], "error: command line: model.widht: unknown key"),
+        (["--seeds", "-1"], "error: command line: --seeds: expected whole numbers from 0 on, got -1"),
+        (["seed=5"], "error: command line: seed=5: a seed is no field"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -105,6 +107,34 @@ def test_an_experiment_of_counts_only_prepares(
     assert status == 0
     assert "toy: preparing, for the first time" in told
     assert (Places(tmp_path / "out").data("toy") / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--data", "tyo"], "no 'tyo' among the data sets of the experiment; did you mean 'toy'?"),
+        (["--list", "--data", "tyo"], "no 'tyo' among the data sets"),
+        (["--rows", "nope", "--list"], "--rows: expected no rows, seeds or fields"),
+        (["--seeds", "x"], "--seeds: expected whole numbers"),
+        (["training.epoks=3"], "training.epoks=3: expected no rows, seeds or fields"),
+    ],
+)
+def test_mistakes_are_told_where_nothing_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    folder = write_lab(tmp_path, table=f'kind = "statistics"\n{TABLE}', rows={})
+    status, said = call(monkeypatch, capsys, folder, "--out", tmp_path / "out", *words)
+    assert status == 2
+    assert told in " ".join(said.split())
+
+
+def test_a_list_of_counts_names_the_data_sets_that_were_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = f'kind = "statistics"\n{TABLE}'.replace('["toy"]', '["toy", "other"]')
+    folder = write_lab(tmp_path, table=table, rows={})
+    status, told = call(monkeypatch, capsys, folder, "--out", tmp_path / "out", "--list", "--data", "other")
+    assert (status, told) == (0, "No runs: this experiment shows its data sets: other\n")
 
 
 def test_counts_are_those_of_the_data_set_that_was_prepared(
@@ -159,12 +189,22 @@ def test_a_report_without_an_experiment_is_one_line(
     assert "Traceback" not in told
 
 
-def test_a_damaged_result_is_missing_and_said_to_be(tmp_path: Path) -> None:
+def test_a_damaged_result_is_missing_and_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     experiment = lab(tmp_path)
     do(experiment, tmp_path / "out", rows=["00-floors"])
     found = collect(experiment, tmp_path / "out").results["toy", "00-floors:repeat", None]
     folder = Places(tmp_path / "out").result(found.key)
-    next(folder.rglob("users.parquet")).write_bytes(b"")
+    users = next(folder.rglob("users.parquet"))
+    users.write_bytes(bytes(users.stat().st_size))
+    words = (experiment.folder, "--out", tmp_path / "out")
+    assert (
+        "1 results, 3 are not there, 1 of them damaged: run them again"
+        in call(monkeypatch, capsys, *words, verb="report")[1]
+    )
+    assert "again, damaged" in call(monkeypatch, capsys, *words, "--list")[1]
+    users.write_bytes(b"")
     missing = {one.slug: one.reason for one in collect(experiment, tmp_path / "out").missing}
     assert missing["00-floors:repeat"] == "damaged; run it again"
     shutil.rmtree(folder)

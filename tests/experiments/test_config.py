@@ -29,6 +29,17 @@ def test_a_folder_is_read_with_its_rows_in_the_order_of_their_files(tmp_path: Pa
         (TABLE, {"01-a": 'name = "A"\n[paper.toy.sessions]\n"ndcg@10" = 1.0'}, "paper: sessions: expected session"),
         (TABLE, {"01-a": 'name = "A"', "02-b": 'name = "A"'}, "several rows are called A"),
         (f'ours = "B"\n{TABLE}', {"01-a": 'name = "A"'}, "ours: no row is called 'B'; there are A"),
+        (
+            TABLE.replace("ndcg@10", "ndgc@10", 1),
+            ROWS,
+            r"table\.toml: metrics: there is no 'ndgc@10'; did you mean 'ndcg@10'",
+        ),
+        (TABLE.replace('"ndcg@10"]', '"ndcg@7"]'), ROWS, r"metrics: there is no 'ndcg@7'; .*there are recall@10, "),
+        (
+            TABLE,
+            {"01-a": 'name = "A"\n[paper.toy.session]\n"recal@10" = 1.0'},
+            r"01-a\.toml: paper\.toy\.session: there is no 'recal@10'; did you mean 'recall@10'",
+        ),
         (f'kind = "sweep"\n{TABLE}', {"01-a": 'name = "A"'}, r"01-a\.toml: x: missing"),
         (TABLE, {"01-a": 'name = "A"\nnmae = 1'}, r"01-a\.toml: nmae: unknown key"),
     ],

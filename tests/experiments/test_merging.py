@@ -383,6 +383,7 @@ def test_every_run_has_its_lines(tmp_path: Path) -> None:
     assert lines["01-a", "session", "ndcg@10", "2"]["key"] == one.key
     assert ("00-floors:popularity", "session", "ndcg@10", "") in lines
     assert ("00-floors:popularity", "", "parameters", "") not in lines
+    assert ("00-floors:popularity", "", "peak_bytes", "") not in lines
     for line in csv.DictReader((tmp_path / "report" / "table.csv").read_text(encoding="utf-8").splitlines()):
         if line["targets"] and line["slug"] == "01-a":
             each = [float(lines["01-a", line["targets"], line["metric"], seed]["value"]) for seed in ("1", "2")]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sessionrec.errors import ConfigError
+from sessionrec.experiments import code
 from sessionrec.experiments.config import Experiment
 from sessionrec.experiments.plan import asked, contradictions, draft, key_of, settings
 from sessionrec.pipeline.training import FitConfig, load_fit_config
@@ -62,12 +64,37 @@ def test_a_first_seed_of_everything_comes_first_and_floors_come_once(tmp_path: P
     [
         ({"data": ["toi"]}, r"no 'toi' among the data sets of the experiment; did you mean 'toy'\?; there are toy"),
         ({"rows": ["gru"]}, "no 'gru' among the rows of the experiment"),
-        ({"fields": ["model.widht=3"]}, r"00-floors\.toml: settings: model\.widht: unknown key"),
+        ({"fields": ["model.widht=3"]}, r"^command line: model\.widht: unknown key .* \(for the row 00-floors\)$"),
+        ({"fields": ["model.width=-3", "seen=1"]}, r"^command line: model\.width: .*\ncommand line: seen: unknown key"),
+        ({"fields": ["model.width.x=1"]}, r"^command line: override 'model\.width\.x=1': "),
+        ({"fields": ["seed=5"]}, r"^command line: seed=5: a seed is no field, .*; use --seeds 5$"),
+        ({"fields": [" seed = 5"]}, "a seed is no field"),
+        ({"seeds": [1, -1]}, "^command line: --seeds: expected whole numbers from 0 on, got -1$"),
     ],
 )
-def test_unknown_choices_are_told(toy: Experiment, choices: dict[str, list[str]], told: str) -> None:
+def test_wrong_choices_are_told(toy: Experiment, choices: dict[str, list[Any]], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        draft(toy, **choices)  # type: ignore[arg-type]
+        draft(toy, **choices)
+
+
+def test_what_is_wrong_in_a_row_is_not_blamed_on_the_command_line(tmp_path: Path) -> None:
+    rows = {"01-a": 'name = "A"\npreset = "hstu"\nfields = ["model.widht=3"]'}
+    experiment = lab(tmp_path, rows=rows)
+    with pytest.raises(ConfigError, match=r"^\S*01-a\.toml: \S+: model\.widht: unknown key"):
+        draft(experiment, fields=["model.dropout=0.2"])
+    right = lab(tmp_path / "right", rows={"01-a": 'name = "A"\npreset = "hstu"'})
+    with pytest.raises(ConfigError, match=r"^command line: training\.epoch: unknown key .* \(for the row 01-a\)$"):
+        draft(right, fields=["training.epoch=1"])
+
+
+def test_an_experiment_of_counts_has_no_runs_to_choose(tmp_path: Path) -> None:
+    experiment = lab(tmp_path, table=f'kind = "statistics"\n{TABLE}')
+    assert draft(experiment, data=["toy"]) == []
+    with pytest.raises(ConfigError, match="no 'tyo' among the data sets of the experiment; did you mean 'toy'"):
+        draft(experiment, data=["tyo"])
+    told = r"^command line: --rows, --seeds, model\.width=4: expected no rows, seeds or fields.*leave them out$"
+    with pytest.raises(ConfigError, match=told):
+        draft(experiment, rows=["01-hstu"], seeds=[1], fields=["model.width=4"])
 
 
 def test_a_seed_is_not_a_field_of_a_row(tmp_path: Path) -> None:
@@ -145,6 +172,27 @@ def test_an_edited_row_is_noticed_without_its_data_set(tmp_path: Path, toy: Expe
     assert asked(edited, "toy", edited.rows[1], row.slug, 1, ()) != before
     renamed = lab(tmp_path / "renamed", rows=ROWS | {"01-hstu": ROWS["01-hstu"].replace("Ours", "Theirs")})
     assert asked(renamed, "toy", renamed.rows[1], row.slug, 1, ()) == before
+
+
+def test_a_seed_among_fields_of_an_earlier_version_is_asked_no_more(toy: Experiment) -> None:
+    """One run stood in the cells of three seeds."""
+    row = toy.rows[1]
+    assert asked(toy, "toy", row, row.slug, 1, ["seed=5"]) == ""
+
+
+def test_code_of_floors_is_asked_of_floors_and_priors_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prior = {"03-prior": 'name = "Prior"\npreset = "sessionrec"\nfields = ["model.backbone.heads=1", "prior.hidden=0"]'}
+    experiment = lab(tmp_path, rows=ROWS | prior)
+    floors, model, _, prior_row = experiment.rows
+    cells = [(floors, "00-floors:repeat", None), (model, "01-hstu", 1), (prior_row, "03-prior", 1)]
+
+    def digests(*, counts: bool) -> list[str]:
+        return [asked(experiment, "toy", row, slug, seed, (), counts=counts) for row, slug, seed in cells]
+
+    before, bare = digests(counts=True), digests(counts=False)
+    monkeypatch.setattr(code, "of_floors", lambda: "newer")
+    assert [one == other for one, other in zip(before, digests(counts=True), strict=True)] == [False, True, False]
+    assert digests(counts=False) == bare
 
 
 def test_settings_of_a_row_are_told_with_its_file(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import re
 from pathlib import Path
@@ -62,6 +63,18 @@ def test_the_page_is_one_file_and_fetches_nothing(page: str) -> None:
     assert "@import" not in page
     assert not re.findall(r"url\((?!#)", page)
     assert len(outline.ids) == len(set(outline.ids))
+
+
+def test_memory_is_that_of_models(written: Path) -> None:
+    """All floors share a process, so each was given what those before it took."""
+    with (written / "table.csv").open(encoding="utf-8", newline="") as lines:
+        costs = {(line["slug"], line["metric"]) for line in csv.DictReader(lines) if line["mean"]}
+    assert ("03-ours", "peak_bytes") in costs
+    assert ("00-floors:repeat", "evaluation_seconds") in costs
+    assert ("00-floors:repeat", "peak_bytes") not in costs
+    tables = (written / "table.md").read_text(encoding="utf-8").partition("Peak memory")[2].splitlines()
+    (floor,) = [line.split("|") for line in tables if line.startswith("| repeat ")]
+    assert floor[6].strip() == "\N{EN DASH}"
 
 
 def test_names_are_words_and_no_markup(page: str, written: Path) -> None:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sessionrec.experiments import code, jobfile
-from sessionrec.experiments.config import Experiment
+from sessionrec.experiments.config import METRICS, Experiment
 from sessionrec.experiments.head import head
 from sessionrec.experiments.places import Places, locked
 from sessionrec.experiments.ready import standing
 from sessionrec.experiments.result import Result
-from sessionrec.experiments.results import collect
+from sessionrec.experiments.results import add_to_index, collect, read_index
 from sessionrec.experiments.runner import Outcome
 from tests.experiments.lab import BAD, ROWS, TABLE, Notes, do, lab, ready
 from tests.newsstand import write_newsstand
@@ -81,7 +82,7 @@ def test_a_result_has_all_figures_of_both_kinds_of_questions(done: Done) -> None
     result = collect(done.experiment, done.out).results[CELL]
     assert list(result.metrics) == ["session", "last_item"]
     for metrics in result.metrics.values():
-        assert {"ndcg@10", "recall@500", "in_session_auc", "in_session_ndcg"} <= set(metrics)
+        assert set(metrics) == set(METRICS), "which tables may ask for"
     assert result.counts["session"] == {"users": 60, "targets": 180, "candidates": 30, "target_coverage": 1.0}
     assert result.counts["last_item"]["targets"] == 60
     assert (result.system, result.seed, result.dataset) == ("Ours", 1, "toy")
@@ -89,6 +90,7 @@ def test_a_result_has_all_figures_of_both_kinds_of_questions(done: Done) -> None
     assert result.training["seconds_per_epoch"] > 0
     assert result.parameters > 30 * 8
     assert result.flops_per_user > 0
+    assert result.peak_bytes is not None
     assert result.peak_bytes > 100 << 20
     for targets, metrics in result.metrics.items():
         for name in ("ndcg@10", "in_session_auc"):
@@ -103,6 +105,10 @@ def test_floors_have_their_parameters_and_no_seed(done: Done) -> None:
     assert (repeat.seed, repeat.system, repeat.parameters) == (None, "repeat", 0)
     assert "decay" in repeat.config
     assert repeat.training == {}
+    # One process made all floors: what it held says nothing of one of them.
+    assert repeat.peak_bytes is None
+    assert repeat.process_bytes is not None
+    assert repeat.process_bytes > 100 << 20
 
 
 def test_a_table_can_be_asked_with_a_stream(tmp_path: Path) -> None:
@@ -198,6 +204,76 @@ def test_a_job_that_another_process_has_is_waited_for(done: Done) -> None:
     assert notes.lines == ["toy, GRU, seed 1: another process does it; waiting for it"]
 
 
+class Locks(Notes):
+    """Tries to take a job from a runner as soon as it has started it."""
+
+    def __init__(self, places: Places) -> None:
+        super().__init__()
+        self.places = places
+        self.was_free: dict[str, bool] = {}
+
+    def tick(self, *told: Any) -> None:
+        super().tick(*told)
+        for running in told[3]:
+            if running.job.key not in self.was_free:
+                with locked(self.places.lock(running.job.key), wait=False) as is_free:
+                    self.was_free[running.job.key] = is_free
+
+
+def test_a_job_is_nobody_elses_from_the_moment_it_is_started(done: Done, tmp_path: Path) -> None:
+    """Its process takes seconds to begin; another runner came in between, and one removed what the other worked in."""
+    watcher = Locks(Places(tmp_path))
+    outcome = do(done.experiment, tmp_path, rows=["00-floors"], watcher=watcher)
+    assert (outcome.done, outcome.failed) == (1, [])
+    ((key, was_free),) = watcher.was_free.items()
+    assert not was_free
+    with locked(Places(tmp_path).lock(key), wait=False) as is_free:
+        assert is_free, "the lock goes with the process"
+
+
+def test_damaged_results_are_made_again(done: Done, tmp_path: Path) -> None:
+    out, notes = tmp_path / "out", Notes()
+    shutil.copytree(done.out, out)
+    cells = [("toy", f"00-floors:{name}", None) for name in ("popularity", "repeat")]
+    before = collect(done.experiment, out).results
+    folders = [Places(out).result(before[cell].key) for cell in cells]
+    users = next(folders[0].rglob("users.parquet"))
+    users.write_bytes(bytes(users.stat().st_size))
+    (folders[1] / "manifest.json").write_text("no manifest", encoding="utf-8")
+    missing = {one.slug: one for one in collect(done.experiment, out).missing}
+    assert all(missing[cell[1]].is_damaged for cell in cells)
+    assert not missing["00-bad"].is_damaged
+    outcome = do(done.experiment, out, rows=["00-floors"], watcher=notes)
+    assert (outcome.done, outcome.skipped, outcome.failed) == (1, 0, [])
+    assert "toy, 00-floors: the result there is damaged; made again" in notes.lines
+    after = collect(done.experiment, out).results
+    for cell, folder in zip(cells, folders, strict=True):
+        assert after[cell].users.equals(before[cell].users, null_equal=True)
+        assert folder.with_name(f"{folder.name}.damaged").is_dir()
+    again = do(done.experiment, out, rows=["00-floors"])
+    assert (again.done, again.skipped) == (0, 1)
+
+
+def test_a_floor_whose_code_changed_says_so(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`its settings have changed` sent people to files that were as ever."""
+    cell = ("toy", "00-floors:repeat", None)
+
+    def reason(experiment: Experiment) -> str:
+        found = collect(experiment, done.out, allow_old_code=True)
+        return {one.slug: one.reason for one in found.missing}[cell[1]]
+
+    monkeypatch.setattr(code, "of_floors", lambda: "newer")
+    assert reason(done.experiment).startswith("the floors' code or libraries have changed since it was run")
+    seen = lab(tmp_path, table=f'{TABLE}\nseen = "filtered"\n', rows={"00-bad": BAD} | ROWS)
+    assert reason(seen) == "its settings have changed since it was run"
+    # Tables of earlier versions do not say which it was.
+    entry = replace(read_index(done.out, "toy")[cell], settings="")
+    old = tmp_path / "old"
+    add_to_index(old, "toy", {cell: entry})
+    found = {one.slug: one.reason for one in collect(done.experiment, old).missing}
+    assert found[cell[1]] == "its settings, or the floors' code or libraries, have changed since it was run"
+
+
 def worker(experiment: Experiment, out: Path) -> tuple[list[str], str]:
     """Command of the process that does one job, and its key."""
     job = ready(experiment, out, rows=["01-hstu"]).jobs[0]
@@ -259,6 +335,24 @@ def test_other_code_begins_a_cut_run_anew(tmp_path: Path) -> None:
     assert "epoch 1 " in log
 
 
+def test_a_stop_of_what_has_no_checkpoint_yet_promises_none(done: Done, tmp_path: Path) -> None:
+    (job,) = ready(done.experiment, tmp_path, rows=["00-floors"]).jobs
+    words = [sys.executable, "-m", "sessionrec.cli", "experiment", "run", str(done.experiment.folder)]
+    words += ["--out", str(tmp_path), "--rows", "00-floors"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        wait_for(Places(tmp_path).log(job.key).is_file)
+        # Its process is there by now, and still imports.
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        told, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.splitlines()[-2:] == [
+        "stopping 1 run; writing checkpoints takes up to 20 s",
+        "stopped; the same command goes on",
+    ]
+    assert do(done.experiment, tmp_path, rows=["00-floors"]).done == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stop_ends_all_runs_and_leaves_their_checkpoints(tmp_path: Path, signum: signal.Signals) -> None:
@@ -275,7 +369,8 @@ def test_a_stop_ends_all_runs_and_leaves_their_checkpoints(tmp_path: Path, signu
         assert process.returncode == -signal.SIGKILL
     else:
         assert process.returncode == 128 + signum
-        assert "stopping 2 runs; each leaves a checkpoint" in told
+        assert "stopping 2 runs; writing checkpoints takes up to" in told
+        assert told.endswith("stopped; the same command goes on\n")
     for key in keys:
         # Nobody has the job any more, and its checkpoint is whole.
         with locked(places.lock(key), wait=True) as is_mine:

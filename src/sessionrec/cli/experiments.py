@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,22 +92,20 @@ def run(
     fields = _fields(overrides or [])
     experiment = load_experiment(folder)
     names = _split(data)
-    if experiment.config.kind == "statistics":
-        drafts: list[Job] = []
-    else:
-        drafts = draft(experiment, data=names, rows=_split(rows), seeds=_numbers(seeds), fields=fields)
+    drafts = draft(experiment, data=names, rows=_split(rows), seeds=_numbers(seeds), fields=fields)
     if only_list:
-        _list(experiment, drafts, raw, out, keep_old_code=keep_old_code)
+        _list(experiment, drafts, names or list(experiment.sources), raw, out, keep_old_code=keep_old_code)
         return
     for line in contradictions(experiment, {job.row.slug: job.row for job in drafts}.values(),
                                {job.dataset for job in drafts}, fields):  # fmt: skip
         screen.errors.print(f"[yellow]note:[/] {line}", highlight=False, soft_wrap=True)
     budget = int(memory * 2**30) if memory is not None else int(0.8 * free_bytes())
     options = runner.Options(jobs=jobs, memory=budget, keep_old_code=keep_old_code, keep_models=keep_models)
-    with screen.progress() as progress:
-        prepared = ready.prepare(experiment, drafts, raw, out, named=names, say=screen.say, progress=progress)
-    with Board(screen.errors) as board:
-        outcome = runner.run(experiment, prepared, out, options, board)
+    with _goes_on():
+        with screen.progress() as progress:
+            prepared = ready.prepare(experiment, drafts, raw, out, named=names, say=screen.say, progress=progress)
+        with Board(screen.errors) as board:
+            outcome = runner.run(experiment, prepared, out, options, board)
     _conclude(outcome, folder, out)
 
 
@@ -132,7 +131,8 @@ def report(
     for warning in written.warnings:
         screen.errors.print(f"[yellow]note:[/] {escape(warning)}", highlight=False, soft_wrap=True)
     missing = f", {written.num_missing:,} are not there" if written.num_missing else ""
-    screen.say(f"{written.num_results:,} results{missing}", f"Report: {written.folder / 'report.html'}")
+    damaged = f", {written.num_damaged:,} of them damaged: run them again" if written.num_damaged else ""
+    screen.say(f"{written.num_results:,} results{missing}{damaged}", f"Report: {written.folder / 'report.html'}")
     screen.say(
         f"Tables: {written.folder / 'table.md'}, table.tex, table.csv, runs.csv; figures: {written.num_figures:,}"
     )
@@ -168,14 +168,32 @@ def merge(
         raise typer.Exit(1)
 
 
-def _list(experiment: Experiment, drafts: Sequence[Job], raw: Path | None, out: Path, *, keep_old_code: bool) -> None:
+@contextmanager
+def _goes_on() -> Iterator[None]:
+    """A stop says how to go on; its note is the last line, see `entry.main`."""
+    try:
+        yield
+    except BaseException as stop:
+        if not isinstance(stop, Exception):
+            stop.add_note("the same command goes on")
+        raise
+
+
+def _list(
+    experiment: Experiment,
+    drafts: Sequence[Job],
+    names: Sequence[str],
+    raw: Path | None,
+    out: Path,
+    *,
+    keep_old_code: bool,
+) -> None:
     """The plan: each line of the table on each data set, and how far its seeds are."""
     from sessionrec.experiments import ready, sources
     from sessionrec.experiments.places import Places
     from sessionrec.experiments.plan import settle
 
     places = Places(out)
-    names = list(dict.fromkeys(job.dataset for job in drafts)) or list(experiment.sources)
     absent = ready.absences(experiment, names, raw)
     datasets = {name: sources.existing(name, places) for name in names if name not in absent}
     lines, left = [("data set", "row", "system", "seed", "state", "key")], 0
@@ -207,6 +225,8 @@ def _state(found: Standing | None, slug: str, places: Places, *, is_absent: bool
         return ("done" if key not in found.old else f"done by other code {found.old[key]}"), key
     if key in found.old:
         return f"again, made by other code {found.old[key]}", key
+    if key in found.damaged:
+        return "again, damaged", key
     return ("cut, goes on" if (places.run(found.job.key) / "last").is_dir() else "to do"), key
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from pydantic import Field
 
-from sessionrec.config import Config, load
+from sessionrec.config import Config, load, nearest
 from sessionrec.errors import ConfigError
+from sessionrec.evaluate import EvalProtocol
+from sessionrec.evaluate.metrics import RANK_METRICS
 
 TABLE = "table.toml"
 DATASETS = "datasets.toml"
@@ -19,6 +22,13 @@ Kind = Literal["table", "statistics", "cost", "sweep", "scaling"]
 quality against the amount of training data and the size of the model."""
 
 Targets = Literal["session", "last_item"]
+
+METRICS = (
+    *(f"{name}@{k}" for name in RANK_METRICS for k in EvalProtocol().ks),
+    "in_session_auc",
+    "in_session_ndcg",
+)
+"""What every result has, whatever its table shows."""
 
 
 class ShapeConfig(Config):
@@ -96,7 +106,7 @@ class ExperimentConfig(Config):
     metrics: tuple[str, ...] = Field(
         default=("ndcg@10", "ndcg@100", "ndcg@500", "recall@10", "recall@100", "recall@500"), strict=False
     )
-    """Columns."""
+    """Columns, of `METRICS`."""
     seeds: tuple[int, ...] = Field(default=(1, 2, 3), strict=False)
     """Each model row is trained once a seed."""
     ours: str = ""
@@ -144,11 +154,12 @@ def load_experiment(folder: Path) -> Experiment:
         folder: With `table.toml` and the rows; `datasets.toml` lies in the folder above.
 
     Raises:
-        ConfigError: A file is missing or wrong, or a data set has no entry.
+        ConfigError: A file is missing or wrong, a data set has no entry, or no result has a metric.
     """
     if not (folder / TABLE).is_file():
         raise ConfigError(f"{folder}: expected a folder with {TABLE}, such as experiments/table2")
     config = load(ExperimentConfig, folder / TABLE)
+    _expect_metrics(f"{folder / TABLE}: metrics", config.metrics)
     rows = tuple(
         Row(slug=file.stem, config=_checked(load(RowConfig, file), file, config))
         for file in sorted(folder.glob("*.toml"))
@@ -171,12 +182,21 @@ def load_experiment(folder: Path) -> Experiment:
     return Experiment(folder=folder, config=config, rows=rows, sources={name: known[name] for name in config.datasets})
 
 
+def _expect_metrics(where: str, names: Iterable[str]) -> None:
+    for name in names:
+        if name not in METRICS:
+            raise ConfigError(f"{where}: there is no {name!r}{nearest(name, METRICS)}; there are {', '.join(METRICS)}")
+
+
 def _checked(row: RowConfig, file: Path, config: ExperimentConfig) -> RowConfig:
     if bool(row.floors) == bool(row.name):
         raise ConfigError(f"{file}: a row has either a `name`, and is a model, or `floors`")
     wrong = {targets for by_targets in row.paper.values() for targets in by_targets} - set(get_args(Targets))
     if wrong:
         raise ConfigError(f"{file}: paper: {', '.join(sorted(wrong))}: expected {' or '.join(get_args(Targets))}")
+    for name, by_targets in row.paper.items():
+        for targets, figures in by_targets.items():
+            _expect_metrics(f"{file}: paper.{name}.{targets}", figures)
     if config.kind in ("sweep", "scaling") and not row.floors and row.x is None:
         raise ConfigError(f"{file}: x: missing; a row of a {config.kind} needs its place on the axis")
     return row

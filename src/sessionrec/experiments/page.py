@@ -42,6 +42,8 @@ class Written:
     num_figures: int
     num_results: int
     num_missing: int
+    num_damaged: int
+    """Of the missing: results that are there and cannot be read."""
     warnings: tuple[str, ...]
 
 
@@ -90,6 +92,7 @@ def write_collected(collected: Collected, folder: Path, out: Path, to: Path) -> 
         num_figures=len(drawings),
         num_results=len(collected.results),
         num_missing=len(collected.missing),
+        num_damaged=sum(one.is_damaged for one in collected.missing),
         warnings=around.warnings,
     )
 

@@ -74,17 +74,35 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
         path: File of the lock.
         wait: Until it is free; otherwise False is given if it is not.
     """
+    handle = acquire(path, wait=wait)
+    try:
+        yield handle is not None
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def acquire(path: Path, *, wait: bool) -> int | None:
+    """Take a lock to hand on.
+
+    Args:
+        path: File of the lock.
+        wait: Until it is free; otherwise None is given if it is not.
+
+    Returns:
+        A descriptor. A child that inherits it holds the lock with us; it is free when all have closed it, or ended.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
         os.close(handle)
+        return None
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
 
 
 def write_text(path: Path, text: str) -> None:

@@ -24,7 +24,7 @@ from sessionrec.evaluate import EvalProtocol
 from sessionrec.experiments import code
 from sessionrec.experiments.config import TABLE, Experiment, Row
 from sessionrec.experiments.results import Cell, floor_slug
-from sessionrec.pipeline.training import FitConfig, fitting, load_fit_config
+from sessionrec.pipeline.training import FitConfig, fitting, load_fit_config, presets
 
 _FORMAT = 1
 """Of a key: raised when what is asked changes in a way that no setting shows."""
@@ -32,6 +32,8 @@ BESIDE = ("threads", "tensorboard")
 """Settings that make no other result."""
 _OURS = ("seed", "threads", "tensorboard")
 """Settings that a row, a data set or an experiment does not make."""
+_COUNTS = ("code", "counts")
+"""Of what decides, where the code of floors stands: of a floor, and of a model with a prior."""
 FLOOR_METRIC = "ndcg@10"
 """By which floors choose their parameters on validation."""
 
@@ -108,10 +110,16 @@ def draft(
         fields: The command line's.
 
     Raises:
-        ConfigError: A name is unknown, or settings of a row are wrong.
+        ConfigError: A name is unknown, a seed is none, settings of a row or the command line's fields are wrong, or
+            runs are asked of an experiment that has none.
     """
     _expect_known("data sets of the experiment", data, list(experiment.sources))
+    if experiment.config.kind == "statistics":
+        _expect_no_runs(experiment, rows, seeds, fields)
+        return []
     _expect_known("rows of the experiment", rows, [row.slug for row in experiment.rows])
+    if wrong := [seed for seed in seeds if seed < 0]:
+        raise ConfigError(f"command line: --seeds: expected whole numbers from 0 on, got {wrong[0]}")
     names = [name for name in experiment.sources if not data or name in data]
     wanted = [row for row in experiment.rows if not rows or row.slug in rows]
     jobs = []
@@ -142,8 +150,17 @@ def settings(experiment: Experiment, dataset: str, row: Row, seed: int | None, f
     """Settings of a run, all fields laid over its preset.
 
     Raises:
-        ConfigError: With the file of the row.
+        ConfigError: With the file of the row, or of the command line if the row is right without its fields.
     """
+    fields = tuple(fields)
+    for word in fields:
+        # The index would say one seed, the result another.
+        if _name(word) == "seed":
+            value = word.partition("=")[2].strip()
+            raise ConfigError(
+                f"command line: {word}: a seed is no field, for it says which cell of a table a run is; "
+                f"use --seeds {value}"
+            )
     file = experiment.folder / f"{row.slug}.toml"
     layers = {
         str(experiment.folder / TABLE): experiment.config.fields,
@@ -160,6 +177,11 @@ def settings(experiment: Experiment, dataset: str, row: Row, seed: int | None, f
     try:
         return load_fit_config(row.config.preset, None, [*words, *own, *fields])
     except ConfigError as error:
+        if fields and _is_right(row.config.preset, [*words, *own]):
+            source = "settings" if row.config.preset is None else str(presets()[row.config.preset])
+            told = [line.removeprefix(f"{source}: ") for line in str(error).splitlines()]
+            # Other rows may have such a field: keys depend on the `kind` of a part.
+            raise ConfigError("\n".join(f"command line: {line} (for the row {row.slug})" for line in told)) from None
         raise ConfigError(f"{file}: {error}") from None
 
 
@@ -214,8 +236,18 @@ def key_of(config: FitConfig, data: str, seen: str, floor: str = "", *, known: s
     return _hash([_FORMAT, decides, data, asked])
 
 
-def asked(experiment: Experiment, dataset: str, row: Row, slug: str, seed: int | None, fields: Sequence[str]) -> str:
-    """Digest of what files and command line ask of a cell, whatever is in the data set; changes with an edited row."""
+def asked(
+    experiment: Experiment,
+    dataset: str,
+    row: Row,
+    slug: str,
+    seed: int | None,
+    fields: Sequence[str],
+    *,
+    counts: bool = True,
+) -> str:
+    """Digest of what files and command line ask of a cell, whatever is in the data set; changes with an edited row, and
+    with `counts`, for floors and models with a prior, with the code of floors."""
     try:
         config = settings(experiment, dataset, row, seed, fields)
     except ConfigError:
@@ -224,7 +256,18 @@ def asked(experiment: Experiment, dataset: str, row: Row, slug: str, seed: int |
     origin = source.model_dump(mode="json", exclude={"title", "fit", "paper"})
     floor = slug.partition(":")[2]
     known = [] if experiment.config.known == "parts" else [experiment.config.known]
-    return _hash([_floor(config, floor) if floor else _decisive(config), origin, experiment.config.seen, *known])
+    decides = _floor(config, floor) if floor else _decisive(config)
+    if not counts:
+        decides = {name: value for name, value in decides.items() if name not in _COUNTS}
+    return _hash([decides, origin, experiment.config.seen, *known])
+
+
+def _is_right(preset: str | None, words: Sequence[str]) -> bool:
+    try:
+        load_fit_config(preset, None, words)
+    except ConfigError:
+        return False
+    return True
 
 
 def _decisive(config: FitConfig) -> dict[str, Any]:
@@ -234,13 +277,22 @@ def _decisive(config: FitConfig) -> dict[str, Any]:
         del decisive["prior"]
     else:
         # A prior stands on the same counts and neighbours as floors do, which `code.version` leaves out.
-        decisive["counts"] = code.of_floors()
+        decisive[_COUNTS[1]] = code.of_floors()
     return decisive
 
 
 def _floor(config: FitConfig, name: str) -> dict[str, Any]:
     view = whole_view(config.view).model_dump(mode="json")
-    return {"floor": name, "metric": FLOOR_METRIC, "view": view, "code": code.of_floors()}
+    return {"floor": name, "metric": FLOOR_METRIC, "view": view, _COUNTS[0]: code.of_floors()}
+
+
+def _expect_no_runs(experiment: Experiment, rows: Sequence[str], seeds: Sequence[int], fields: Sequence[str]) -> None:
+    given = [("--rows", rows), ("--seeds", seeds), (" ".join(fields), fields)]
+    if wrong := [name for name, values in given if values]:
+        raise ConfigError(
+            f"command line: {', '.join(wrong)}: expected no rows, seeds or fields, for {experiment.folder} counts "
+            "what is in data sets and has no runs; leave them out"
+        )
 
 
 def _hash(tree: Any) -> str:

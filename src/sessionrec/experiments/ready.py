@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sessionrec.artifacts import read_manifest
+from sessionrec.artifacts import MANIFEST
 from sessionrec.data.dataset import Dataset
 from sessionrec.errors import ArtifactError
 from sessionrec.experiments import code, sources
 from sessionrec.experiments.config import DATASETS, Experiment
 from sessionrec.experiments.places import Places
 from sessionrec.experiments.plan import Job, settle
-from sessionrec.experiments.result import FORMAT, KIND
+from sessionrec.experiments.result import Result
 from sessionrec.experiments.sources import Absent
 from sessionrec.progress import Progress, silent
 
@@ -38,6 +38,8 @@ class Standing:
     """Slug -> key of results that are to be made."""
     old: dict[str, str]
     """Key -> version of the code, of results that another version made."""
+    damaged: frozenset[str]
+    """Keys of results that are there and cannot be read."""
     dataset: Dataset
 
     @property
@@ -98,20 +100,19 @@ def absences(experiment: Experiment, names: Sequence[str], raw: Path | None) -> 
 
 
 def standing(job: Job, dataset: Dataset, places: Places, *, keep_old_code: bool) -> Standing:
-    """What there is of a job."""
-    todo, old = {}, {}
+    """What there is of a job. A result counts if a report can read it, users and all: some MB a result."""
+    todo, old, damaged = {}, {}, set()
     for slug, key in job.keys.items():
-        made_by = code_of(places.result(key))
-        if made_by is not None and made_by != code.version():
-            old[key] = made_by
-        if made_by is None or (made_by != code.version() and not keep_old_code):
+        folder = places.result(key)
+        try:
+            made_by = Result.load(folder).code
+        except ArtifactError:
+            if (folder / MANIFEST).exists():
+                damaged.add(key)
             todo[slug] = key
-    return Standing(job=job, todo=todo, old=old, dataset=dataset)
-
-
-def code_of(result: Path) -> str | None:
-    """Version of the code that made a result; None if there is none that can be read."""
-    try:
-        return str(read_manifest(result, kind=KIND, format=FORMAT).body["code"])
-    except ArtifactError:
-        return None
+            continue
+        if made_by != code.version():
+            old[key] = made_by
+            if not keep_old_code:
+                todo[slug] = key
+    return Standing(job=job, todo=todo, old=old, damaged=frozenset(damaged), dataset=dataset)

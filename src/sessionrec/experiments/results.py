@@ -18,9 +18,11 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sessionrec.artifacts import MANIFEST
 from sessionrec.errors import ArtifactError
 from sessionrec.experiments import code
 from sessionrec.experiments.config import Experiment, Row
@@ -29,6 +31,9 @@ from sessionrec.experiments.result import Result
 
 Cell = tuple[str, str, int | None]
 """Data set, slug, seed; the seed of a floor is None."""
+
+DAMAGED = "damaged; run it again"
+"""Why a result is missing that is there."""
 
 _FORMAT = 1
 _KEY = re.compile(r"[0-9a-f]{16}")
@@ -43,6 +48,11 @@ class Missing:
     seed: int | None
     reason: str
     """In words, such as `not run yet`."""
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether there is a result that cannot be read."""
+        return self.reason == DAMAGED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,15 +140,31 @@ def _find(
 
     if entry is None:
         return "not run yet"
-    if entry.asked != asked(experiment, cell[0], row, cell[1], cell[2], entry.fields):
-        return "its settings have changed since it was run"
+    digest = partial(asked, experiment, cell[0], row, cell[1], cell[2], entry.fields)
+    if entry.asked != (now := digest()):
+        return _what_changed(entry, now, digest(counts=False))
     try:
         result = Result.load(places.result(entry.key))
     except ArtifactError:
-        return "not run yet" if not (places.result(entry.key) / "manifest.json").is_file() else "damaged; run it again"
+        return DAMAGED if (places.result(entry.key) / MANIFEST).is_file() else "not run yet"
     if result.code != code.version() and not allow_old_code:
         return f"made by other code ({result.code}, now {code.version()})"
     return result
+
+
+def _what_changed(entry: Entry, now: str, settings: str) -> str:
+    """Why a cell is asked otherwise than when it was run: floors and priors are asked with the code that counts.
+
+    Args:
+        entry: Of then.
+        now: What is asked at present.
+        settings: The same without the code of floors.
+    """
+    if settings == now or entry.settings not in ("", settings):
+        return "its settings have changed since it was run"
+    if not entry.settings:
+        return "its settings, or the floors' code or libraries, have changed since it was run"
+    return "the floors' code or libraries have changed since it was run, its settings have not"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +174,9 @@ class Entry:
     key: str
     """Of the result."""
     asked: str
-    """Digest of the settings that were asked for, `plan.asked`."""
+    """Digest of what was asked for, `plan.asked`."""
+    settings: str = ""
+    """The same without the code of floors; empty in tables of earlier versions."""
     fields: tuple[str, ...]
     """Of these, what the command line said."""
     code: str
@@ -215,6 +243,7 @@ def _entry(tree: dict[str, Any]) -> Entry:
     if not _KEY.fullmatch(tree["key"]):
         # It becomes a path.
         raise ValueError(f"{tree['key']!r} is no key of a result")
-    if not all(isinstance(word, str) for word in (*tree["fields"], tree["asked"], tree["code"], tree["time"])):
+    words = (tree["asked"], tree.get("settings", ""), tree["code"], tree["time"])
+    if not all(isinstance(word, str) for word in (*tree["fields"], *words)):
         raise TypeError(f"expected words, got {tree}")
     return Entry(**tree | {"fields": tuple(tree["fields"])})

@@ -6,12 +6,16 @@ checkpoints. Two runners may share one folder: each job is locked by the process
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -21,9 +25,9 @@ from sessionrec.errors import ArtifactError
 from sessionrec.experiments import code, jobfile, memory
 from sessionrec.experiments.config import Experiment
 from sessionrec.experiments.memory import Taken
-from sessionrec.experiments.places import Places, locked
+from sessionrec.experiments.places import Places, acquire
 from sessionrec.experiments.plan import Job, asked
-from sessionrec.experiments.ready import Ready, Standing, code_of, standing
+from sessionrec.experiments.ready import Ready, Standing, standing
 from sessionrec.experiments.result import FORMAT, KIND
 from sessionrec.experiments.results import Entry, add_to_index
 from sessionrec.experiments.sources import Absent
@@ -33,8 +37,6 @@ _POLL_S = 0.2
 _GRACE_S = 20.0
 """Time that a stopped run has to write its checkpoint."""
 _LOG_LINES = 12
-_BUSY = 75
-"""Status of a worker whose job another process has; see `worker`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,15 +118,12 @@ def run(experiment: Experiment, ready: Ready, out: Path, options: Options, watch
         watcher: Is told what goes on.
 
     Returns:
-        What it came to. A stop (Ctrl-C, an exception of a signal) goes through, after every run left a checkpoint.
+        What it came to. A stop (Ctrl-C, an exception of a signal) goes through, after every model left a checkpoint if
+        it had begun to train.
     """
     places, outcome, jobs = Places(out), Outcome(absent=ready.absent), ready.jobs
     now = code.version()
-    entries = {
-        cell: Entry(key=job.keys[cell[1]], asked=_asked(experiment, job, cell[1]), fields=job.fields, code=now)
-        for job in jobs
-        for cell in job.cells
-    }
+    entries = {cell: _entry(experiment, job, cell[1], now) for job in jobs for cell in job.cells}
     add_to_index(out, experiment.name, entries)
     todo = []
     for job in jobs:
@@ -133,6 +132,8 @@ def run(experiment: Experiment, ready: Ready, out: Path, options: Options, watch
             outcome.kept_old += [f"{job.dataset}, {job.name}: code {made_by}" for made_by in one.old.values()]
         elif one.old:
             watcher.say(f"{job.dataset}, {job.name}: made by other code ({next(iter(one.old.values()))}); made again")
+        if one.damaged:
+            watcher.say(f"{job.dataset}, {job.name}: the result there is damaged; made again")
         if one.is_done:
             outcome.skipped += 1
         else:
@@ -185,7 +186,8 @@ class _Loop:
                 continue
             if any(running.bytes > self._options.memory for running in self._running):
                 return
-            if self._is_elsewhere(one):
+            lock = self._lock(one)
+            if lock is None:
                 continue
             if is_too_large and one.job.key not in self._warned:
                 self._warned.add(one.job.key)
@@ -194,27 +196,35 @@ class _Loop:
                     f"{self._options.memory / 2**30:.1f} GB of --memory; it runs alone"
                 )
             self._queue.remove(one)
-            self._start(one, need)
+            try:
+                self._start(one, need, lock)
+            finally:
+                # The worker holds it now.
+                os.close(lock)
 
-    def _is_elsewhere(self, one: Standing) -> bool:
-        """Whether another process does it, or has done it since this one looked."""
+    def _lock(self, one: Standing) -> int | None:
+        """The lock of a job that is still to be done; None if another process does it, or has done it since this one
+        looked."""
         key = one.job.key
-        with locked(self._places.lock(key), wait=False) as is_free:
-            pass
-        if not is_free:
+        lock = acquire(self._places.lock(key), wait=False)
+        if lock is None:
             if key not in self._elsewhere:
                 self._elsewhere.add(key)
                 self._watcher.say(f"{one.job.dataset}, {one.job.name}: another process does it; waiting for it")
-            return True
+            return None
         if standing(one.job, one.dataset, self._places, keep_old_code=self._options.keep_old_code).is_done:
+            os.close(lock)
             self._queue.remove(one)
             self._outcome.skipped += 1
             self._total -= 1
-            return True
-        return False
+            return None
+        return lock
 
-    def _start(self, one: Standing, need: int) -> None:
+    def _start(self, one: Standing, need: int, lock: int) -> None:
+        """Start a worker, which inherits the lock: nobody comes in between, to its folder or to its log."""
         job, places = one.job, self._places
+        for key in one.damaged:
+            _put_aside(places.result(key))
         floors = {slug.partition(":")[2]: key for slug, key in one.todo.items()} if job.row.config.floors else {}
         file = jobfile.write(jobfile.order_of(job, places, floors, keep_model=self._options.keep_models))
         log = places.log(job.key)
@@ -222,8 +232,9 @@ class _Loop:
         with log.open("wb") as stream:
             # A group of its own: Ctrl-C at the terminal reaches this process alone, which then stops the others.
             process = subprocess.Popen(
-                [sys.executable, "-m", "sessionrec.experiments.worker", str(file)],
+                [sys.executable, "-m", "sessionrec.experiments.worker", str(file), str(lock)],
                 stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
+                pass_fds=(lock,),
             )  # fmt: skip
         self._running.append(Running(standing=one, process=process, bytes=need, metrics=places.run(job.key) / METRICS))
 
@@ -237,11 +248,9 @@ class _Loop:
 
     def _end(self, running: Running, status: int) -> None:
         one, job = running.standing, running.job
-        if status == _BUSY:
-            self._queue.append(one)
-            return
         seconds = time.monotonic() - running.since
-        if status == 0 and all(code_of(self._places.result(key)) for key in one.todo.values()):
+        # Of whatever code: the sources may have been edited since this process began.
+        if status == 0 and standing(job, one.dataset, self._places, keep_old_code=True).is_done:
             self._outcome.done += 1
             self._seconds.append(seconds)
             self._taken = _taken(self._known, self._places)
@@ -265,10 +274,13 @@ class _Loop:
         self._watcher.tick(ended, self._total, left, self._running)
 
     def _stop(self) -> None:
-        """Runs are asked to write a checkpoint, as by Ctrl-C; who does not end in time is ended."""
+        """Runs are asked to stop, as by Ctrl-C, and models to write a checkpoint; who does not end in time is ended."""
         if not self._running:
             return
-        self._watcher.say(f"stopping {len(self._running)} runs; each leaves a checkpoint")
+        number = len(self._running)
+        self._watcher.say(
+            f"stopping {number} {'run' if number == 1 else 'runs'}; writing checkpoints takes up to {_GRACE_S:.0f} s"
+        )
         for running in self._running:
             running.process.send_signal(signal.SIGINT)
         deadline = time.monotonic() + _GRACE_S
@@ -284,8 +296,17 @@ class _Loop:
                     running.process.wait()
 
 
-def _asked(experiment: Experiment, job: Job, slug: str) -> str:
-    return asked(experiment, job.dataset, job.row, slug, job.seed, job.fields)
+def _entry(experiment: Experiment, job: Job, slug: str, version: str) -> Entry:
+    digest = partial(asked, experiment, job.dataset, job.row, slug, job.seed, job.fields)
+    return Entry(key=job.keys[slug], asked=digest(), settings=digest(counts=False), fields=job.fields, code=version)
+
+
+def _put_aside(result: Path) -> None:
+    """Of a damaged result: its manifest would stop the writer of the new one, when all is trained."""
+    aside = result.with_name(f"{result.name}.damaged")
+    with suppress(OSError):
+        shutil.rmtree(aside, ignore_errors=True)
+        result.rename(aside)
 
 
 def _taken(known: dict[str, Dataset], places: Places) -> list[Taken]:
@@ -296,8 +317,9 @@ def _taken(known: dict[str, Dataset], places: Places) -> list[Taken]:
             body = read_manifest(file.parent, kind=KIND, format=FORMAT).body
         except ArtifactError:
             continue
-        if body["data"] in known:
-            found.append(memory.taken(body, known[body["data"]]))
+        held = body["peak_bytes"] or body.get("process_bytes")
+        if body["data"] in known and held:
+            found.append(memory.taken(body | {"peak_bytes": held}, known[body["data"]]))
     return found
 
 

@@ -155,9 +155,17 @@ def cost_grid(table: Table) -> Grid:
 def _cost(system: System, name: str, _title: str, write: Callable[[float], str]) -> Cell:
     if not system.results:
         return absent()
-    value = system.training(name) if name in _OF_TRAINING else system.cost(name)
+    value = _mean_cost(system, name)
     is_none = value is None or (system.role == "floor" and name in ("parameters", "flops_per_user"))
     return Cell(text=_NO_MODEL if is_none or value is None else write(value), is_other_code=system.is_other_code)
+
+
+def _mean_cost(system: System, name: str) -> float | None:
+    if name in _OF_TRAINING:
+        return system.training(name)
+    if name == "peak_bytes" and any(result.peak_bytes is None for result in system.results):
+        return None
+    return system.cost(name)
 
 
 def published_grid(block: Published, targets: str) -> Grid | None:
@@ -221,7 +229,7 @@ def records(table: Table) -> Iterator[Record]:
             number: dict[str, Any] = {"mean": one.mean, "low": one.low, "high": one.high}
             yield Record(**where, **number, **of_gap, seeds=value.seeds, seed_sd=value.spread)
         for name, _, _ in _COSTS:
-            cost = system.training(name) if name in _OF_TRAINING else system.cost(name)
+            cost = _mean_cost(system, name)
             if cost is not None:
                 yield Record(**about, metric=name, mean=cost, seeds=len(system.results))
 
@@ -229,9 +237,11 @@ def records(table: Table) -> Iterator[Record]:
 def run_records(collected: Collected) -> Iterator[RunRecord]:
     """Every figure of every run."""
     for (dataset, slug, seed), result in collected.results.items():
-        costs = result.training | {"evaluation_seconds": result.evaluation_seconds, "peak_bytes": result.peak_bytes}
+        costs = result.training | {"evaluation_seconds": result.evaluation_seconds}
         if seed is not None:
             costs |= {"parameters": result.parameters, "flops_per_user": result.flops_per_user}
+        if result.peak_bytes is not None:
+            costs["peak_bytes"] = result.peak_bytes
         parts = [*result.metrics.items(), *result.counts.items(), ("", costs)]
         for targets, figures in parts:
             for metric, value in figures.items():

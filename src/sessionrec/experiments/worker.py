@@ -1,6 +1,8 @@
-"""`python -m sessionrec.experiments.worker JOB.json`: one job in a process of its own, from data set to `Result`.
+"""`python -m sessionrec.experiments.worker JOB.json [LOCK]`: one job, a process of its own, from data to `Result`.
 
     fit in its folder of work (or go on there)  ->  test questions  ->  a result, and the work is removed
+
+LOCK is the descriptor of the job's lock, from who holds it already; without, it is taken here.
 
 Ends with 0 when the results are there, 130 when it was stopped (the checkpoint is left), 75 when another process has
 the job, 1 when it failed; what it says goes to its log, see `places`.
@@ -20,7 +22,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +51,19 @@ PEAK = "peak.json"
 """In the work of a run: the most memory that any process of it held."""
 
 
-def work(order: Order) -> int:
+def work(order: Order, lock: int | None = None) -> int:
     """Do a job.
+
+    Args:
+        order: The job.
+        lock: Descriptor that holds its lock, if one does; ends with the process.
 
     Returns:
         The status to end with.
     """
     # Now: the sources may be edited while the job runs.
     version, places = code.version(), Places(Path(order.out))
-    with locked(places.lock(order.key), wait=False) as is_mine:
+    with nullcontext(True) if lock is not None else locked(places.lock(order.key), wait=False) as is_mine:
         if not is_mine:
             return BUSY
         dataset = Dataset(places.data(order.dataset))
@@ -160,7 +166,8 @@ def _floors(order: Order, dataset: Dataset, config: FitConfig, version: str) -> 
             evaluation_seconds=answers.evaluation_seconds,
             parameters=0,
             flops_per_user=0.0,
-            peak_bytes=measure.peak_bytes(),
+            peak_bytes=None,
+            process_bytes=measure.peak_bytes(),
             metrics=answers.metrics,
             counts=answers.counts,
             machine=machine("cpu"),
@@ -199,11 +206,20 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(set_death_signal, signal.SIGINT)
 
 
+def _inherited(words: list[str]) -> int | None:
+    """A lock that came with the command; no child of ours shall hold it on when this process is gone."""
+    if not words:
+        return None
+    lock = int(words[0])
+    os.set_inheritable(lock, False)
+    return lock
+
+
 def main() -> None:
     """Do the job of a file."""
     _end_with_parent()
     try:
-        status = work(jobfile.read(Path(sys.argv[1])))
+        status = work(jobfile.read(Path(sys.argv[1])), _inherited(sys.argv[2:]))
     except KeyboardInterrupt:
         status = STOPPED
     except SessionRecError as error:
