@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -10,7 +11,10 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
+from safetensors.numpy import save_file
 
 from sessionrec import artifacts
 from sessionrec.artifacts import MANIFEST, ArtifactWriter, fingerprint, read_manifest
@@ -292,6 +296,21 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, what: str, is_new: bo
     assert tree_of(tmp_path) == before
     if not is_new:
         assert read(out) == "old"
+
+
+@pytest.mark.parametrize("library", ["safetensors", "polars"])
+def test_a_full_disk_is_told_by_writers_that_raise_no_system_error(tmp_path: Path, library: str) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    told = pytest.raises(ArtifactError, match="could not be written: File too large")
+    try:
+        with told, ArtifactWriter(tmp_path / "out", kind="thing", format=1) as writer:
+            if library == "polars":
+                pl.DataFrame({"a": range(50_000)}).write_parquet(writer.file("part"))
+            save_file({"a": np.zeros(10_000)}, writer.file("part"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert tree_of(tmp_path) == []
 
 
 def test_a_missing_artifact_says_so(tmp_path: Path) -> None:

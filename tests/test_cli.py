@@ -129,6 +129,29 @@ def test_a_mistake_is_one_line_and_status_2(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["locked/[b]x.csv", b"locked/[b]x.csv"])
+def test_a_file_that_the_system_refuses_is_one_line(
+    folder: Path, name: str | bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Nobody can lock a folder against root, who may run this.
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", name)
+
+    monkeypatch.setattr("sessionrec.pipeline.prepare", refuse)
+    assert run("prepare", "log.toml", "--out", "out", monkeypatch=monkeypatch) == 2
+    assert capsys.readouterr().err == "error: locked/[b]x.csv: Permission denied\n"
+
+
+def test_a_file_in_the_place_of_a_folder_of_experiments_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "afile").touch()
+    words = ["--data", "kuaisar-shaped", "--rows", "02-sasrec", "--seeds", "1", "--out", "afile"]
+    table = Path(__file__).parents[1] / "experiments" / "table2"
+    assert run("experiment", "run", str(table), *words, monkeypatch=monkeypatch) == 2
+    assert "error: afile/locks: Not a directory\n" in capsys.readouterr().err
+
+
 def test_the_handlers_of_signals_are_put_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
     run("config", monkeypatch=monkeypatch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from sessionrec.cli import main, screen
 from sessionrec.pipeline import load_fit_config
+from sessionrec.pipeline.runs import RunFolder
 from tests.shop import SMALL, write_shop
 
 COMMAND = [sys.executable, "-m", "sessionrec.cli"]
@@ -90,6 +92,67 @@ def test_histories_from_a_file_and_answers_to_a_file(
     assert pl.read_parquet(tmp_path / "a.parquet")["item"].to_list() == answers["item"].to_list()
 
 
+@pytest.mark.parametrize(
+    ("name", "lines", "message"),
+    [
+        (
+            "a.csv",
+            ["user,item,time", "x,s00,2024-03-20T10:00", "x,s01,yesterday"],
+            "a.csv: row 2: column `time` holds no readable time, got 'yesterday'; write it as 2024-03-01T09:00:00",
+        ),
+        ("a.csv", ["user,item,time", "x,s00,"], "a.csv: row 1: column `time` holds no readable time, found none"),
+        ("a.csv", ["user,item,time"], "a.csv: there are no rows, only the names of columns"),
+        (
+            "a.csv",
+            ["user,item,time", "x,s00,2024-03-20", '"",s00,2024-03-20'],
+            "a.csv: row 2: column `user` must hold a value, got ''",
+        ),
+        ("a.csv", ["user,item,time_ms", "x,s00,5"], "a.csv: row 1: expected a time from 1980 to 2100, got 5 ms"),
+        (
+            "a.csv",
+            ["user,item,time,positive", "x,s00,2024-03-20,yes"],
+            "a.csv: column `positive` must be true or false",
+        ),
+        ("a.xlsx", ["user,item,time"], "a.xlsx: expected a name that ends in .csv, .tsv, .ndjson, .parquet or .arrow"),
+        ("a.ndjson", ["user,item,time"], "a.ndjson: cannot be read as a table"),
+    ],
+)
+@pytest.mark.parametrize("command", [["recommend"], ["rank", "--candidates", "s00"]])
+def test_what_is_wrong_with_a_file_is_told_with_its_name_and_row(
+    command: list[str],
+    name: str,
+    lines: list[str],
+    message: str,
+    there: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / name).write_text("\n".join([*lines, ""]))
+    assert run(command[0], "run", *command[1:], "--file", str(tmp_path / name), monkeypatch=monkeypatch) == 2
+    told = capsys.readouterr().err
+    assert message in told and str(tmp_path) in told and told.count("\n") == 1
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "tsv", "ndjson", "jsonl", "parquet", "pq", "arrow"])
+def test_a_file_is_read_by_its_ending(
+    suffix: str, there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = pl.DataFrame({"user": ["5", "9"], "item": ["s00", "s10"], "time": ["2024-03-20 10:00", "2024-03-20"]})
+    file = tmp_path / f"today.{suffix}"
+    if suffix.startswith("csv"):
+        events.write_csv(file, compression="gzip" if suffix.endswith("gz") else "uncompressed")
+    elif suffix == "tsv":
+        events.write_csv(file, separator="\t")
+    elif suffix in ("ndjson", "jsonl"):
+        events.write_ndjson(file)
+    else:
+        typed = events.with_columns(time=pl.datetime(2024, 3, 20))
+        typed.write_ipc(file) if suffix == "arrow" else typed.write_parquet(file)
+    assert run("recommend", "run", "--file", str(file), "-k", "2", monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out.count("Item ") == 4
+
+
 def test_given_items_are_ranked(
     there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,7 +184,7 @@ def test_a_run_s_report_is_one_file(
         (["index", "run", "index.kind=tree"], "expected one of 'exact', 'hnsw', 'ivf'"),
         (["recommend", "run", "--user", "nobody"], "there is no user 'nobody' in this data set"),
         (["recommend", "run", "--file", "nothing.csv"], "nothing.csv: there is no such file"),
-        (["recommend", "run", "--file", "items.csv"], "column `user` is missing; there are sku, title, brand"),
+        (["recommend", "run", "--file", "items.csv"], "items.csv: column `user` is missing; there are sku"),
         (["recommend", "run", "--user", "u1", "--file", "log.csv"], "give --user or --file, not both"),
         (["recommend", "run", "--user", "u1", "--now", "soon"], "expected a time such as 2024-03-01T09:00"),
         (["recommend", "run", "--items", "items.csv"], "items.csv: this model has no prior and never answers with"),
@@ -139,6 +202,28 @@ def test_mistakes_are_one_line_that_says_what_to_do(
     assert message in told
     assert "Traceback" not in told
     assert not (there / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["evaluate"], ["index"], ["recommend"], ["rank", "--user", "u1", "--candidates", "s00"], ["report"]]
+)
+def test_a_run_that_was_killed_is_said_to_go_on(
+    words: list[str], there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(there / "run" / "last", tmp_path / "cut" / "last")
+    assert run(words[0], str(tmp_path / "cut"), *words[1:], monkeypatch=monkeypatch) == 2
+    wanted = f"error: {tmp_path / 'cut'}: training has not ended there; run the same `sessionrec fit` again to go on\n"
+    assert capsys.readouterr().err == wanted
+
+
+def test_two_runs_in_one_folder_and_fewer_epochs_are_refused(
+    there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunFolder(Path("run")).held():
+        assert run("fit", "data", "--out", "run", *SMALL, "training.epochs=12", monkeypatch=monkeypatch) == 2
+    assert capsys.readouterr().err.startswith("error: run: another `sessionrec fit` trains here")
+    assert run("fit", "data", "--out", "run", *SMALL, "training.epochs=2", monkeypatch=monkeypatch) == 2
+    assert capsys.readouterr().err.startswith("error: training.epochs: run has been trained for ")
 
 
 def test_an_empty_list_of_candidates_is_answered_by_an_empty_table(

@@ -32,6 +32,7 @@ MANIFEST = "manifest.json"
 _OURS = re.compile(r"files-[0-9a-f]{12}(\.manifest)?")
 _LOCK = ".lock"
 _PACKAGES = ("numpy", "polars", "pyarrow")
+_SYSTEM = re.compile(r"\(os error (\d+)\)")
 _WHOLE_FILE_BYTES = 64 << 20
 _SAMPLE_BLOCKS, _SAMPLE_BYTES = 64, 1 << 20
 
@@ -54,6 +55,20 @@ class Manifest:
     """Size in bytes of each file, by its path in the content folder."""
     body: dict[str, Any]
     """What this kind adds: config, counts, fingerprint of the inputs, ..."""
+
+
+class DamagedError(ArtifactError):
+    """A file of an artifact is missing, cut short or holds something else.
+
+    Args:
+        file: It.
+        found: What is wrong with it.
+        remedy: What to do; who knows more of the folder may raise it again with a better one.
+    """
+
+    def __init__(self, file: Path, found: str, remedy: str) -> None:
+        super().__init__(f"{file}: {found}; {remedy}")
+        self.file, self.found = file, found
 
 
 class ArtifactWriter:
@@ -131,9 +146,9 @@ class ArtifactWriter:
         if not self._is_committed and self._is_new:
             # The lock file stays otherwise: unlinking it would let two later writers lock two different files.
             shutil.rmtree(self._path, ignore_errors=True)
-        if isinstance(error, OSError):
+        if (reason := _refusal(error)) is not None:
             raise ArtifactError(
-                f"{self._path}: could not be written: {error.strerror or error}. Nothing was changed there; "
+                f"{self._path}: could not be written: {reason}. Nothing was changed there; "
                 "free some space or name another folder"
             ) from error
 
@@ -164,7 +179,8 @@ def read_manifest(path: Path, *, kind: str, format: int) -> Manifest:
     """The manifest of a finished artifact.
 
     Raises:
-        ArtifactError: There is none, it is of another kind or format, or a file it names is missing or cut short.
+        ArtifactError: There is none, or it is of another kind or format.
+        DamagedError: A file it names is missing or cut short.
     """
     if not (path / MANIFEST).is_file():
         raise ArtifactError(f"{path}: no finished {kind} here (no {MANIFEST}); make one first")
@@ -176,7 +192,7 @@ def read_manifest(path: Path, *, kind: str, format: int) -> Manifest:
     for name, size in manifest.files.items():
         file = path / manifest.content / name
         if not file.is_file() or file.stat().st_size != size:
-            raise ArtifactError(f"{file}: missing or not the {size} bytes the manifest names; make the {kind} again")
+            raise DamagedError(file, f"missing or not the {size} bytes the manifest names", f"make the {kind} again")
     return manifest
 
 
@@ -221,7 +237,10 @@ def _load(path: Path) -> Manifest:
         if not _OURS.fullmatch(manifest.content):
             raise ValueError(f"`content` names {manifest.content!r}, which is no folder of an artifact")
     except (OSError, ValueError, TypeError) as error:
-        raise ArtifactError(f"{path / MANIFEST}: not a manifest of this package: {error}") from None
+        raise ArtifactError(
+            f"{path / MANIFEST}: not a manifest of this package: {error}; if it was one, it is damaged: move {path} "
+            "away and make it again"
+        ) from None
     return manifest
 
 
@@ -244,6 +263,17 @@ def fingerprint(files: Sequence[Path]) -> list[dict[str, Any]]:
                     digest.update(stream.read(_SAMPLE_BYTES))
         entries.append({"name": file.name, "size_bytes": size, "sha256": digest.hexdigest()})
     return entries
+
+
+def _refusal(error: BaseException | None) -> str | None:
+    """Why the system refused to write; None if it was something else.
+
+    Writers in Rust (safetensors, polars) raise errors of their own, in whose text alone the system's number stands.
+    """
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    found = _SYSTEM.search(str(error)) if not isinstance(error, ArtifactError) else None
+    return None if found is None else os.strerror(int(found[1]))
 
 
 def _versions() -> dict[str, str]:

@@ -197,3 +197,13 @@ def test_weights_that_overflow_on_the_last_step_are_told_before_they_are_validat
     run = trainer(planted, tmp_path, epochs=1, learning_rate=1e38)
     with pytest.raises(TrainingError, match=r"no number|the loss is"):
         run.run()
+
+
+def test_a_mistake_in_validation_is_not_put_down_to_the_learning_rate(planted: Dataset, tmp_path: Path) -> None:
+    def fails(_: Recommender) -> dict[str, float]:
+        raise ValueError("another mistake")
+
+    run = trainer(planted, tmp_path, epochs=1)
+    run._validate = fails
+    with pytest.raises(ValueError, match="another mistake"):
+        run.run()

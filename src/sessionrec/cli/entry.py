@@ -1,4 +1,5 @@
-"""The application: which commands there are, and what ends it: a mistake, a stop, a closed pipe, a full disk."""
+"""The application: which commands there are, and what ends it: a mistake, a stop, a closed pipe, a file that cannot be
+read or written, a full disk."""
 
 from __future__ import annotations
 
@@ -91,7 +92,8 @@ def main() -> None:
     except SessionRecError as error:
         _fail(str(error), 2)
     except (_Stop, KeyboardInterrupt) as stop:
-        screen.errors.print("stopped; nothing half-made is left", highlight=False)
+        words = "; ".join(getattr(stop, "__notes__", ())) or "nothing half-made is left"
+        screen.errors.print(f"stopped; {words}", highlight=False)
         # All is cleaned up by now, but a thread of the engine may still be at work in Python, and the interpreter's own
         # end would abort on it.
         os._exit(getattr(stop, "status", 130))
@@ -99,8 +101,11 @@ def main() -> None:
         _drop_output()
         sys.exit(1)
     except OSError as error:
-        # Files are named; what has no name is the output.
-        if error.filename is not None or error.errno not in _FULL:
+        # What has no name is the output; a name may be a number or bytes, as the call had it.
+        if error.filename is not None:
+            name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+            _fail(f"{name}: {error.strerror or error}", 2)
+        if error.errno not in _FULL:
             raise
         _drop_output()
         _fail(f"the output cannot be written: {error.strerror}; free some space or write elsewhere", 2)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from sessionrec.artifacts import ArtifactWriter
+from sessionrec.artifacts import ArtifactWriter, DamagedError
 from sessionrec.config import Config, load, nearest
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.loader import Loader, Loading
@@ -125,8 +125,9 @@ def fit(
         What it came to. Unless it was interrupted, `out/model` holds the model of the best epoch.
 
     Raises:
-        ArtifactError: In `out` is a run with other settings or of another data set, or something else.
-        ConfigError: Settings do not go together.
+        ArtifactError: In `out` is a run with other settings or of another data set, or something else; or another
+            process trains there.
+        ConfigError: Settings do not go together, or the run there has more epochs than are wanted.
         EmptyDatasetError: There is no validation session to choose the epoch by, or nothing to train on.
         MissingExtraError: Curves for TensorBoard are wanted, which is not installed.
         TrainingError: The loss is not a number.
@@ -136,14 +137,29 @@ def fit(
         torch.set_num_threads(config.threads)
     _check_settings(config, dataset)
     run = RunFolder(Path(out))
-    with _watchers(config, run) as others:
-        trainer = make_trainer(config, dataset, run, (*monitors, *others))
-        _check_folder(run)
-        trainer.resume()
-        trained = trainer.run()
-    if trained.is_interrupted:
-        return trained
-    checkpoint.load_model(run.path / "best", trainer.model)
+    with run.held():
+        with _watchers(config, run) as others:
+            trainer = make_trainer(config, dataset, run, (*monitors, *others))
+            _check_folder(run)
+            trainer.resume()
+            trained = trainer.run()
+        if not trained.is_interrupted:
+            _keep_best(run, trainer, trained, config=config, dataset=dataset, preset=preset)
+    return trained
+
+
+def _keep_best(
+    run: RunFolder, trainer: Trainer, trained: Trained, *, config: FitConfig, dataset: Dataset, preset: str | None
+) -> None:
+    """Write the model of the best epoch, with a prior beside it if one is wanted."""
+    try:
+        checkpoint.load_model(run.path / "best", trainer.model)
+    except ArtifactError as error:
+        found = f"{error.file}: {error.found}" if isinstance(error, DamagedError) else str(error)
+        raise ArtifactError(
+            f"{found}; the best epoch cannot be had back: delete {run.path / 'last'} and {run.path / 'best'} and run "
+            "the same `sessionrec fit` again, which begins anew"
+        ) from None
     trainer.model.fill_untrained(dataset.num_candidates)
     is_patient = trained.epochs - trained.best_epoch < config.training.patience
     more = {
@@ -167,7 +183,6 @@ def fit(
         prior = make_prior(dataset, config.view, config.prior, model=ranker, seed=config.seed)
         more["prior_seconds"] = round(time.perf_counter() - started, 2)
     save(run.model, trainer.model, dataset, config=config.model_dump(mode="json"), more=more, prior=prior)
-    return trained
 
 
 def _check_settings(config: FitConfig, dataset: Dataset) -> None:

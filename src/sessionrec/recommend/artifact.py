@@ -22,7 +22,7 @@ import polars as pl
 import torch
 from safetensors.torch import save_file
 
-from sessionrec.artifacts import ArtifactWriter, Manifest, read_manifest
+from sessionrec.artifacts import MANIFEST, ArtifactWriter, Manifest, read_manifest
 from sessionrec.config import Config, parse
 from sessionrec.data import ledger
 from sessionrec.data.dataset import Dataset
@@ -249,8 +249,12 @@ def load(path: Path | str, *, device: str = "cpu") -> TrainedModel:
 
 
 def _find(path: Path) -> tuple[Path, Manifest]:
-    if not (path / "manifest.json").is_file() and (path / "model").is_dir():
-        path = path / "model"
+    inside = path / "model"
+    if not (path / MANIFEST).is_file():
+        if not (inside / MANIFEST).is_file() and (path / "last").is_dir():
+            raise ArtifactError(f"{path}: training has not ended there; run the same `sessionrec fit` again to go on")
+        if inside.is_dir():
+            path = inside
     return path, read_manifest(path, kind=KIND, format=FORMAT)
 
 

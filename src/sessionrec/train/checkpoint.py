@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from sessionrec.artifacts import ArtifactWriter, read_manifest
+from sessionrec.artifacts import MANIFEST, ArtifactWriter, DamagedError, read_manifest
 from sessionrec.errors import ArtifactError
 from sessionrec.train.optim import Optimizer
 
 KIND, FORMAT = "checkpoint", 1
 _WEIGHTS, _MOMENTS, _STATE = "weights.safetensors", "moments.safetensors", "state.json"
+_AGAIN = "run the same `sessionrec fit` again, which writes it anew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,17 +66,25 @@ def load(path: Path, model: nn.Module, optimizer: Optimizer, described: dict[str
 
     Raises:
         ArtifactError: It is not there, or of another run or model.
+        DamagedError: A file of it cannot be read.
     """
     manifest = read_manifest(path, kind=KIND, format=FORMAT)
     if described is not None:
         _expect_same(path, described, manifest.body)
     folder = path / manifest.content
     load_weights(folder / _WEIGHTS, model)
-    moments = load_file(folder / _MOMENTS)
-    tree = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-    generators = {name: moments.pop(f"stream.{name}") for name in tree["streams"]}
-    optimizer.load_state_dict(moments)
-    return RunState(loader=tree["loader"], generators=generators, progress=tree["progress"])
+    moments = _read(folder / _MOMENTS)
+    try:
+        tree = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        loader, progress, streams = dict(tree["loader"]), dict(tree["progress"]), list(tree["streams"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedError(folder / _STATE, f"damaged, cannot be read: {error!r}", _AGAIN) from None
+    try:
+        generators = {name: moments.pop(f"stream.{name}") for name in streams}
+        optimizer.load_state_dict(moments)
+    except (KeyError, ValueError) as error:
+        raise DamagedError(folder / _MOMENTS, f"damaged, cannot be read: {error!r}", _AGAIN) from None
+    return RunState(loader=loader, generators=generators, progress=progress)
 
 
 def load_model(path: Path, model: nn.Module) -> None:
@@ -82,6 +92,7 @@ def load_model(path: Path, model: nn.Module) -> None:
 
     Raises:
         ArtifactError: It is not there, or of another model.
+        DamagedError: The weights cannot be read.
     """
     manifest = read_manifest(path, kind=KIND, format=FORMAT)
     load_weights(path / manifest.content / _WEIGHTS, model)
@@ -92,8 +103,9 @@ def load_weights(file: Path, model: nn.Module) -> None:
 
     Raises:
         ArtifactError: A weight is missing, unknown or of another shape, such as of another catalogue.
+        DamagedError: The file cannot be read.
     """
-    found, own = load_file(file), model.state_dict()
+    found, own = _read(file), model.state_dict()
     for name in sorted(found.keys() | own.keys()):
         there = list(found[name].shape) if name in found else "nothing"
         wanted = list(own[name].shape) if name in own else "nothing"
@@ -103,6 +115,14 @@ def load_weights(file: Path, model: nn.Module) -> None:
                 "the checkpoint belongs to another model or another catalogue"
             )
     model.load_state_dict(found)
+
+
+def way_on(run: Path) -> str:
+    """What to do where `last` of a run is damaged: `best` is a checkpoint too, and its epoch one to go on after."""
+    anew = f"delete {run / 'last'} and run the same `sessionrec fit` again, which begins anew"
+    if not (run / "best" / MANIFEST).is_file():
+        return anew
+    return f"{anew}, or goes on after the best epoch if a copy of {run / 'best'} takes its place"
 
 
 def _expect_same(path: Path, wanted: Any, found: Any, key: str = "") -> None:
@@ -116,6 +136,17 @@ def _expect_same(path: Path, wanted: Any, found: Any, key: str = "") -> None:
             f"{path}: the checkpoint is of another run: {key} is {found!r} there and {wanted!r} here; "
             "resume with the same settings, or train into another folder"
         )
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file, by name."""
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise DamagedError(file, f"damaged, cannot be read: {error}", _AGAIN) from None
+    except OSError as error:
+        # Of safetensors' own making: it names no file.
+        raise ArtifactError(f"{file}: cannot be read: {error}; see to it, then run the same command again") from None
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

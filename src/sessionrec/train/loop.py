@@ -6,7 +6,6 @@ state. After every epoch it leaves a line in `metrics.jsonl` and a checkpoint to
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import time
@@ -20,13 +19,14 @@ from typing import Any, Literal, Protocol
 import torch
 from pydantic import Field
 
+from sessionrec.artifacts import DamagedError
 from sessionrec.batch import Examples
 from sessionrec.config import Config
 from sessionrec.data.loader import Loader
-from sessionrec.errors import ArtifactError, SessionRecError
+from sessionrec.errors import ConfigError, SessionRecError
 from sessionrec.losses.objective import LossOutput, Objective
 from sessionrec.model.recommender import Recommender
-from sessionrec.train import checkpoint
+from sessionrec.train import checkpoint, journal
 from sessionrec.train.checkpoint import RunState
 from sessionrec.train.optim import Optimizer
 
@@ -38,7 +38,7 @@ _REMEDY = "train into another folder with a lower `optimizer.learning_rate`"
 
 
 class TrainingError(SessionRecError):
-    """Training cannot go on: the loss is no number."""
+    """Training cannot go on: the loss, a weight or a score is no number."""
 
 
 class LoopConfig(Config):
@@ -151,11 +151,30 @@ class Trainer:
 
         Raises:
             ArtifactError: It is of another run: another model, data set or setting; or the metrics there are of none.
+            ConfigError: It has more epochs than are wanted.
+            DamagedError: A file of it cannot be read.
         """
-        if not (self._folder / "last" / "manifest.json").is_file():
-            self._drop_later_lines()
+        last = self._folder / "last"
+        if not (last / "manifest.json").is_file():
+            journal.drop_later(self._folder / METRICS, self._loader.epoch)
             return False
-        state = checkpoint.load(self._folder / "last", self.model, self._optimizer, self._described)
+        try:
+            self._take(checkpoint.load(last, self.model, self._optimizer, self._described))
+        except DamagedError as error:
+            raise DamagedError(error.file, error.found, checkpoint.way_on(self._folder)) from None
+        except (KeyError, TypeError) as error:
+            raise DamagedError(last, f"damaged, state.json: {error!r}", checkpoint.way_on(self._folder)) from None
+        if self._loader.epoch > self._config.epochs:
+            raise ConfigError(
+                f"training.epochs: {self._folder} has been trained for {self._loader.epoch} epochs, got "
+                f"{self._config.epochs}; give training.epochs={self._loader.epoch} or more, or train into another "
+                "folder"
+            )
+        journal.drop_later(self._folder / METRICS, self._loader.epoch)
+        return True
+
+    def _take(self, state: RunState) -> None:
+        """Stand where a run stood."""
         self._loader.load_state_dict(state.loader)
         torch.set_rng_state(state.generators["torch"])
         if "cuda" in state.generators and self._device.type == "cuda":
@@ -164,14 +183,12 @@ class Trainer:
         self._sums, self._num_steps = dict(state.progress["sums"]), state.progress["num_steps"]
         self._seconds = state.progress["seconds"]
         self._best_value, self._best_epoch = state.progress["best_value"], state.progress["best_epoch"]
-        self._drop_later_lines()
-        return True
 
     def run(self) -> Trained:
         """Train to the end, or until interrupted; an interrupt leaves a checkpoint.
 
         Raises:
-            TrainingError: The loss is not a number.
+            TrainingError: The loss, a weight or a score in validation is not a number.
         """
         self._started = time.perf_counter()
         with _interrupts() as is_interrupted:
@@ -198,7 +215,7 @@ class Trainer:
                 self._save()
         seconds, processor = time.perf_counter() - started, time.process_time() - processor
         self._expect_numbers(epoch)
-        metrics = self._validate(self.model)
+        metrics = self._metrics(epoch)
         value = metrics[self._config.metric]
         line: dict[str, Any] = {
             "epoch": epoch + 1,
@@ -210,7 +227,7 @@ class Trainer:
         line |= {"events_per_s": round(events / max(seconds, 1e-9)), "seconds": round(seconds, 3)}
         # Of all threads; where several runs share the cores, time on the clock says little.
         line["processor_seconds"] = round(processor, 3)
-        self._log(line)
+        journal.append(self._folder / METRICS, line)
         self._num_steps, self._sums = round(self._sums["steps"]), _no_sums()
         if value > self._best_value:
             self._best_value, self._best_epoch = value, epoch + 1
@@ -247,6 +264,18 @@ class Trainer:
                 raise TrainingError(
                     f"after epoch {epoch + 1} the weight {name!r} has values that are no number; {_REMEDY}"
                 )
+
+    def _metrics(self, epoch: int) -> Mapping[str, float]:
+        """Of validation; weights that are numbers, but too large, overflow there at the latest."""
+        try:
+            return self._validate(self.model)
+        except ValueError as error:
+            # Scoring has no exception of its own for it; other errors are none of the learning rate's.
+            if "not finite" not in str(error):
+                raise
+            raise TrainingError(
+                f"after epoch {epoch + 1}, in validation, scores are no numbers though the weights are; {_REMEDY}"
+            ) from error
 
     def _autocast(self) -> AbstractContextManager[None]:
         is_low = self._config.precision == "bf16"
@@ -294,25 +323,6 @@ class Trainer:
     def _save(self) -> None:
         checkpoint.save(self._folder / "last", self.model, self._optimizer, self._state(), self._described)
 
-    def _log(self, line: dict[str, Any]) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / METRICS).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
-
-    def _drop_later_lines(self) -> None:
-        """A run killed after an epoch's line and before its checkpoint runs that epoch again."""
-        file = self._folder / METRICS
-        if not file.is_file():
-            return
-        lines = file.read_text(encoding="utf-8").splitlines()
-        if any(_epoch_of(line) == math.inf for line in lines[:-1]):
-            raise ArtifactError(f"{file}: not the metrics of a run of this package; name another folder")
-        kept = [line for line in lines if _epoch_of(line) <= self._loader.epoch]
-        if len(kept) < len(lines):
-            fresh = file.with_suffix(".new")
-            fresh.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-            fresh.replace(file)
-
     def _trained(self, *, is_interrupted: bool) -> Trained:
         return Trained(
             best_value=self._best_value,
@@ -325,14 +335,6 @@ class Trainer:
 
 def _no_sums() -> dict[str, float]:
     return {"total": 0.0, "retrieval": 0.0, "rank": 0.0, "pairs": 0.0, "steps": 0.0}
-
-
-def _epoch_of(line: str) -> float:
-    """Of a line of metrics; a line cut short by a kill belongs to no epoch that ended."""
-    try:
-        return float(json.loads(line)["epoch"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf
 
 
 @contextmanager
