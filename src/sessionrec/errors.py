@@ -31,3 +31,7 @@ class MissingExtraError(SessionRecError):
 
 class HistoryError(SessionRecError, ValueError):
     """Histories, candidates or users handed to a model are not what it can read."""
+
+
+class ScoreError(SessionRecError, ValueError):
+    """A model's scores are no finite numbers."""

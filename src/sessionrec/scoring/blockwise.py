@@ -97,7 +97,8 @@ def search(
         memory: To use again, for who searches more than once.
 
     Raises:
-        ValueError: Rows do not fit the questions, or a score is not finite.
+        ValueError: Rows do not fit the questions.
+        ScoreError: A target's score is not finite.
     """
     size_q, size_v = scorer.num_questions, scorer.num_candidates
     for name, rows in {"targets": targets, "exclude": exclude}.items():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from sessionrec.errors import ScoreError
 from sessionrec.jagged import Jagged
 from sessionrec.scoring.block import Block
 
@@ -44,7 +45,7 @@ class Counter:
         self._targets = targets
         own_T = block.get(targets.row, targets.column)
         if not torch.isfinite(own_T).all():
-            raise ValueError("a target's score is not finite; look for NaN in the model's parameters or inputs")
+            raise ScoreError("a target's score is not finite; look for NaN in the model's parameters or inputs")
         # Rows ascend, so a row's first target is where the row changes.
         is_first_T = torch.ones(len(own_T), dtype=torch.bool, device=own_T.device)
         is_first_T[1:] = targets.row[1:] != targets.row[:-1]

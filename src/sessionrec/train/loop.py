@@ -23,7 +23,7 @@ from sessionrec.artifacts import DamagedError
 from sessionrec.batch import Examples
 from sessionrec.config import Config
 from sessionrec.data.loader import Loader
-from sessionrec.errors import ConfigError, SessionRecError
+from sessionrec.errors import ConfigError, ScoreError, SessionRecError
 from sessionrec.losses.objective import LossOutput, Objective
 from sessionrec.model.recommender import Recommender
 from sessionrec.train import checkpoint, journal
@@ -269,10 +269,7 @@ class Trainer:
         """Of validation; weights that are numbers, but too large, overflow there at the latest."""
         try:
             return self._validate(self.model)
-        except ValueError as error:
-            # Scoring has no exception of its own for it; other errors are none of the learning rate's.
-            if "not finite" not in str(error):
-                raise
+        except ScoreError as error:
             raise TrainingError(
                 f"after epoch {epoch + 1}, in validation, scores are no numbers though the weights are; {_REMEDY}"
             ) from error
