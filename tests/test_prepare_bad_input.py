@@ -179,7 +179,7 @@ def test_the_largest_ids_text_and_unicode_come_through(tmp_path: Path) -> None:
         largest - n for n in range(9, -1, -1)
     ]
     assert set(dataset.items["item"]) == {largest - n for n in range(5)}
-    names = ["", " ", "0", "00", "\u00e6\u00f8\u00e5", "\U0001f600", "a,b", 'a"b', "a\nb", "null"]
+    names = ["null ", " a", "0", "00", "\u00e6\u00f8\u00e5", "\U0001f600", "a,b", 'a"b', "a\nb", "null"]
     text = rows(user=lambda days: [names[user] for user, *_ in days])
     text.write_parquet(tmp_path / "text.parquet")
     dataset = prepare(config(tmp_path / "text.parquet"), tmp_path / "text")
@@ -188,7 +188,7 @@ def test_the_largest_ids_text_and_unicode_come_through(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("column", ["user", "item"])
 def test_an_id_beyond_64_bits_is_named(tmp_path: Path, column: str) -> None:
-    table = rows().with_columns(pl.Series(column, [2**63, *range(119)], dtype=pl.UInt64))
+    table = rows().with_columns(pl.Series(column, [2**63 + one for one in rows()[column]], dtype=pl.UInt64))
     table.write_parquet(tmp_path / "log.parquet")
     error = refused(tmp_path, tmp_path / "log.parquet")
     assert_says(
@@ -196,10 +196,34 @@ def test_an_id_beyond_64_bits_is_named(tmp_path: Path, column: str) -> None:
         LogError,
         "log.parquet, row 1",
         repr(column),
-        str(2**63),
+        str(table[column][0]),
         "64-bit integer or text",
-        f"types = {{ {column} = 'text' }}",
+        f"store the column as text: with Polars, `pl.col({column!r}).cast(pl.String)`",
     )
+    assert "types" not in str(error), "for text files alone"
+    table.with_columns(pl.col(column).cast(pl.String)).write_parquet(tmp_path / "log.parquet")
+    assert prepare(config(tmp_path / "log.parquet"), tmp_path / "as-text").summary.rows_read == 120
+
+
+def test_an_id_beyond_64_bits_of_a_text_file_is_read_as_text(tmp_path: Path) -> None:
+    path = csv(tmp_path, rows(user=lambda days: [2**63 + user for user, *_ in days]))
+    assert_says(refused(tmp_path, path), LogError, "log.csv, row 1", "types = { user = 'text' }")
+    assert prepare(config(path, types={"user": "text"}), tmp_path / "as-text").num_users == 10
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize(("column", "blank"), [("user", ""), ("item", "  "), ("visit", "\t")])
+def test_blank_text_is_no_id(tmp_path: Path, suffix: str, column: str, blank: str) -> None:
+    """Seven hundred rows of nobody would be one diligent user."""
+    table = rows(visit=lambda days: [day for _, day, _ in days])
+    cells = [f"!{cell}" for cell in table[column]]
+    cells[6] = cells[9] = blank
+    table = table.with_columns(pl.Series(column, cells))
+    path = tmp_path / f"log.{suffix}"
+    table.write_csv(path, quote_style="always") if suffix == "csv" else table.write_parquet(path)
+    keys = {"session": "visit", "rule": {"kind": "native"}} if column == "visit" else {}
+    error = refused(tmp_path, path, **keys)
+    assert_says(error, LogError, f"log.{suffix}, row 7 (and 1 more", repr(column), f"must hold a value, got {blank!r}")
 
 
 def test_a_parquet_file_that_is_cut_or_damaged_is_named(tmp_path: Path) -> None:

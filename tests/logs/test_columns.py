@@ -46,10 +46,10 @@ def test_a_type_that_is_no_id_is_refused(dtype: pl.DataType) -> None:
 
 
 def test_joint_ids_differ_where_the_parts_do() -> None:
-    table = pl.DataFrame({"a": ["x|y", "x", None], "b": ["z", "y|z", "z"]})
+    table = pl.DataFrame({"a": ["x|y", "x", None, " "], "b": ["z", "y|z", "z", "z"]})
     keys = table.select(joint_id({"a": pl.String(), "b": pl.String()}, "session")).to_series().to_list()
     assert keys[0] != keys[1]
-    assert keys[2] is None
+    assert keys[2] is None and keys[3] is None
 
 
 @pytest.mark.parametrize(("unit", "scale"), [("s", 1e-3), ("ms", 1), ("us", 1e3), ("ns", 1e6)])

@@ -13,7 +13,7 @@ import torch
 from sessionrec.batch import Examples
 from sessionrec.dynamics import ItemEvents
 from sessionrec.errors import ConfigError, EmptyDatasetError
-from sessionrec.jagged import Jagged
+from sessionrec.jagged import Jagged, row_of_element
 from sessionrec.prior import Fitted, ItemFeatures, Known, OwnFeatures, PriorConfig, PriorRanker, calibrate
 from sessionrec.prior.draws import Candidates
 from sessionrec.prior.features import Features, names_of
@@ -181,6 +181,15 @@ def test_a_hidden_layer_that_answers_nobody_better_is_left_out(world: World) -> 
     fitted = noise.fit(CONFIG.model_copy(update={"hidden": 6, "uniform": 6, "recent": 2, "best": 2}))
     assert fitted.prior.hidden is None
     assert fitted.loss == fitted.loss_linear
+
+
+def test_whether_there_were_items_that_nothing_had_happened_to_is_told(world: World) -> None:
+    assert not world.fit().has_new
+    acted = world.items.known.acted
+    item_N = row_of_element(acted.offsets) + 1
+    kept_N = item_N != 7
+    fewer = Known(acted=ItemEvents.of(item_N[kept_N], acted.time_ms_N[kept_N], ITEMS), shown=None)
+    assert replace(world, items=ItemFeatures(fewer, scheme=world.items.scheme)).fit().has_new
 
 
 def test_of_one_user_there_is_nobody_to_decide() -> None:

@@ -76,7 +76,13 @@ def cut(trained: TrainedModel, *, is_known: bool) -> TrainedModel:
         recommender=recommender.eval(),
         items=items,
         body=trained.body | {"dataset": about | {"num_items": size, "num_candidates": LAST - 1}},
-        prior=replace(trained.prior, live=LiveItems(trained.prior.scheme, states[0], states[1]), similar=similar),
+        prior=replace(
+            trained.prior,
+            live=LiveItems(trained.prior.scheme, states[0], states[1]),
+            similar=similar,
+            # As where the catalogue had such items; where it had none, see `test_newcomers`.
+            fitted=replace(trained.prior.fitted, has_new=True),
+        ),
     )
 
 
@@ -206,9 +212,11 @@ def test_events_that_cannot_be_are_refused_as_a_whole(model: SessionRec, prior_r
     with_prior = SessionRec.load(prior_run)
     events = pl.DataFrame({"item": [sku(0, 0)] * 3, "time": [NOW, day(365 * 60), None]})
     before = with_prior.recommend([[]], 18, now=NOW)
-    with pytest.raises(HistoryError, match=r"row 1: expected the time of an event that .* nothing was counted"):
+    with pytest.raises(
+        HistoryError, match=r"row 2: expected the time of an event that .*, got 20.* nothing was counted"
+    ):
         with_prior.add_all(events)
-    with pytest.raises(HistoryError, match=r"row 0: .* found None ms"):
+    with pytest.raises(HistoryError, match=r"row 1: .*, found none; nothing was counted"):
         with_prior.add_all(events[2:])
     with pytest.raises(HistoryError, match="column `item` is missing"):
         with_prior.add_all(events.drop("item"))

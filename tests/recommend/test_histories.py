@@ -141,7 +141,22 @@ def test_times_with_and_without_a_zone_mean_what_they_say(coder: HistoryCoder) -
         (pl.DataFrame({"user": [1], "time_ms": [1]}), "column `item` is missing; there are user, time_ms"),
         (pl.DataFrame({"user": [1], "item": ["a"]}), "column `time_ms` is missing"),
         (pl.DataFrame({"user": [1], "item": ["a"], "time": [5]}), "column `time` must be a datetime, got Int64"),
-        (pl.DataFrame({"user": [1], "item": ["a"], "time_ms": [5]}), "row 0: expected a user and a time from 1980"),
+        (
+            pl.DataFrame({"user": [1], "item": ["a"], "time_ms": [5]}),
+            "row 1: expected a time from 1980 to 2100, got 5 ms",
+        ),
+        (
+            pl.DataFrame({"user": [1, None], "item": ["a", "b"], "time": [datetime(2024, 3, 1)] * 2}),
+            "row 2: column `user` must hold a value, found none; drop such rows",
+        ),
+        (
+            pl.DataFrame({"user": [1, 1], "item": ["a", " "], "time": [datetime(2024, 3, 1)] * 2}),
+            "row 2: column `item` must hold a value, got ' '",
+        ),
+        (
+            pl.DataFrame({"user": [1, 1], "item": ["a", "a"], "time": [datetime(2024, 3, 1), None]}),
+            "row 2: expected a time from 1980 to 2100, found none",
+        ),
         (
             pl.DataFrame({"user": [1], "item": ["a"], "time_ms": [1_709_280_000_000], "positive": ["x"]}),
             "column `positive` must be true or false",

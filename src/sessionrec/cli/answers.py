@@ -16,20 +16,25 @@ from rich.table import Table
 
 from sessionrec.cli import screen
 from sessionrec.cli.runs import DataOption, RunPath, opened
-from sessionrec.errors import ArtifactError, ConfigError, HistoryError
+from sessionrec.errors import ArtifactError, ConfigError, HistoryError, LogError
+from sessionrec.logs.columns import time_ms
+from sessionrec.logs.files import format_of
+from sessionrec.schema import ITEM, TIME_MS, USER
 
 if TYPE_CHECKING:
     from sessionrec.recommend import Recommendations, SessionRec
 
 ItemsOption = Annotated[
     Path | None,
-    typer.Option(help="CSV or Parquet, one row an item that came after training: item, its features, title."),
+    typer.Option(help="CSV, NDJSON or Parquet, one row an item that came after training: item, its features, title."),
 ]
 EventsOption = Annotated[
     Path | None,
-    typer.Option(help="CSV or Parquet, what everybody did since training: item, time (or time_ms), positive."),
+    typer.Option(help="CSV, NDJSON or Parquet, what everybody did since training: item, time (or time_ms), positive."),
 ]
-_FILE_HELP = "CSV or Parquet, one row an event: user, item, time (or time_ms), and session, positive, ... if there are."
+_FILE_HELP = (
+    "CSV, NDJSON or Parquet, one row an event: user, item, time (or time_ms), and session, positive, ... if there are."
+)
 
 
 def recommend(
@@ -91,11 +96,11 @@ def _loaded(run: Path, items: Path | None, events: Path | None) -> SessionRec:
     if items is not None:
         before = len(model.model.items)
         with _naming(items):
-            model = model.with_items(_read(items, is_text=True))
+            model = model.with_items(_read(items))
         screen.say(f"{len(model.model.items) - before:,} items more: {items}")
     if events is not None:
-        told = _read(events)
         with _naming(events):
+            told = _events(events)
             number = model.add_all(told)
         screen.say(f"{number:,} of {len(told):,} events are of items that the model knows: {events}")
     return model
@@ -118,21 +123,61 @@ def _histories(
     if user and file is not None:
         raise ConfigError("give --user or --file, not both")
     if file is not None:
-        return _read(file), moment
+        with _naming(file):
+            events = _events(file)
+            if not len(events):
+                raise HistoryError("there are no rows, only the names of columns; give one row an event")
+            return model.read(events, now=moment), moment
     dataset = model.model.open_dataset(opened(data))
     ids = user or dataset.read(dataset.row_groups[0]).user_U[:3].to_list()
     return model.users(ids, dataset), moment
 
 
-def _read(file: Path, *, is_text: bool = False) -> pl.DataFrame:
-    """A table; of CSV with `is_text` all columns stay as they stand there, leading zeros and all."""
+def _events(file: Path) -> pl.DataFrame:
+    """A table of events; times that are text are read as ISO 8601.
+
+    Raises:
+        HistoryError: A time cannot be read.
+    """
+    from sessionrec.recommend.coding import TIME
+
+    # Ids may look like numbers for a thousand rows and then not; as text they find either.
+    events = _read(file, types=dict.fromkeys((USER, ITEM, TIME), pl.String))
+    if events.schema.get(TIME) != pl.String:
+        return events
+    texts = events[TIME]
+    times = events.select(time_ms(TIME, texts.dtype, "iso")).to_series()
+    unread = times.is_null().arg_true()
+    if len(unread):
+        value = texts[int(unread[0])]
+        raise HistoryError(
+            f"row {unread[0] + 1}: column `{TIME}` holds no readable time, "
+            f"{'found none' if value is None else f'got {value!r}'}; write it as 2024-03-01T09:00:00, or UTC "
+            f"milliseconds into `{TIME_MS}`"
+        )
+    return events.with_columns(pl.from_epoch(times, "ms").alias(TIME))
+
+
+def _read(file: Path, *, types: dict[str, type[pl.String]] | None = None) -> pl.DataFrame:
+    """A table; of CSV and TSV without `types` all columns stay as they stand there, leading zeros and all."""
     try:
-        if file.suffix.lower() == ".parquet":
+        kind = format_of([file])
+    except LogError:
+        raise ConfigError(
+            f"{file}: expected a name that ends in .csv, .tsv, .ndjson, .parquet or .arrow, got {file.suffix!r}; "
+            "rename the file after what it holds"
+        ) from None
+    try:
+        if kind == "parquet":
             return pl.read_parquet(file)
-        if is_text:
-            return pl.read_csv(file, infer_schema=False)
-        # Ids may look like numbers for a thousand rows and then not; as text they find either.
-        return pl.read_csv(file, try_parse_dates=True, schema_overrides={"item": pl.String, "user": pl.String})
+        if kind == "ipc":
+            return pl.read_ipc(file)
+        if kind == "ndjson":
+            return pl.read_ndjson(file, infer_schema_length=None)
+        mark = "\t" if kind == "tsv" else ","
+        if types is None:
+            return pl.read_csv(file, separator=mark, infer_schema=False)
+        return pl.read_csv(file, separator=mark, try_parse_dates=True, schema_overrides=types)
     except FileNotFoundError:
         raise ConfigError(f"{file}: there is no such file") from None
     except (OSError, pl.exceptions.PolarsError) as error:

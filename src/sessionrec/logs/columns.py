@@ -52,17 +52,15 @@ def id_column(column: str, dtype: pl.DataType, as_name: str) -> pl.Expr:
 
 
 def joint_id(columns: Mapping[str, pl.DataType], as_name: str) -> pl.Expr:
-    """Combine several id columns into one text key, `a|b`; null where any part is null.
+    """Combine several id columns into one text key, `a|b`; null where any part is null or blank.
 
     Args:
         columns: Raw columns and their types, in order.
         as_name: Name of the result.
     """
+    texts = [id_column(name, dtype, as_name).cast(pl.String) for name, dtype in columns.items()]
     # Escaping the separator keeps ("a|b", "c") and ("a", "b|c") apart.
-    parts = [
-        id_column(name, dtype, as_name).cast(pl.String).str.replace_all(r"([\\|])", r"\$1")
-        for name, dtype in columns.items()
-    ]
+    parts = [pl.when(text.str.strip_chars() != "").then(text.str.replace_all(r"([\\|])", r"\$1")) for text in texts]
     return pl.concat_str(parts, separator="|", ignore_nulls=False).alias(as_name)
 
 

@@ -308,6 +308,12 @@ def format_of(files: Sequence[Path], format: Format = "auto") -> Format:
     return kinds.pop()
 
 
+def has_types(file: Path) -> bool:
+    """Whether a file itself says which types its columns have: Parquet and Arrow do, text does not."""
+    with file.open("rb") as stream:
+        return stream.read(max(map(len, _MAGIC.values()))).startswith(tuple(_MAGIC.values()))
+
+
 def _check_whole(file: Path, kind: Format) -> None:
     magic = _MAGIC.get(kind)
     if magic is None:

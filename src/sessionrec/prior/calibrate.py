@@ -68,6 +68,9 @@ class Fitted:
     """As `contribution`, of the weights that order a list, over what was shown; empty where there are none."""
     num_questions: int
     """Fitted to."""
+    has_new: bool
+    """Whether items that nothing had happened to were among the candidates. If not, weights say nothing of such items:
+    what is 0 for them alone lies far from all that was weighed."""
 
 
 def calibrate(
@@ -134,7 +137,14 @@ def calibrate(
         loss_linear=loss_linear,
         loss_without=loss_without,
         num_questions=problem.num_questions,
+        has_new=_has_new(problem, len(items.scheme.names)),
     )
+
+
+def _has_new(problem: Problem, num_features: int) -> bool:
+    """Whether all features of items, the first ones, are 0 for some candidate or positive."""
+    sides = (problem.draw_DX, problem.positive_PX)
+    return any(bool((side[:, :num_features].count_nonzero(dim=1) == 0).any()) for side in sides)
 
 
 def _is_used(names: tuple[str, ...], without: tuple[str, ...], *, has_model: bool) -> Tensor:

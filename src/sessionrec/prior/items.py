@@ -215,11 +215,21 @@ class LiveItems:
         self._horizon_ms = scheme.horizon_ms
         self.changes = 0
 
-    def with_items(self, number: int) -> LiveItems:
-        """A copy with so many items more, of which nothing has happened. The two count apart from then on."""
+    def with_items(self, number: int, *, as_least: bool = False) -> LiveItems:
+        """A copy with so many items more, of which nothing has happened. The two count apart from then on.
+
+        Args:
+            number: Of items.
+            as_least: Whether they begin with the least count of any item, and as old as the youngest, instead of with
+                nothing: for weights that were fitted where something had happened to every item.
+        """
         with self._adding:
-            shown = None if self.shown is None else self.shown.with_items(number)
-            return LiveItems(self.scheme, self.acted.with_items(number), shown)
+            acted, shown = self.acted.with_items(number), self.shown and self.shown.with_items(number)
+            if as_least:
+                for state in (acted, shown):
+                    if state is not None:
+                        _begin_as_least(state, number, self._newest_ms)
+            return LiveItems(self.scheme, acted, shown)
 
     def add(self, item: int, time_ms: int, *, is_acted: bool) -> None:
         """Take an event of an item (1..V); an exposure of a log without them counts nothing. Several threads may.
@@ -267,6 +277,16 @@ class LiveItems:
     def meant(self, time_ms_P: IntArray) -> IntArray:
         """See `ItemSource`."""
         return np.clip(time_ms_P, self._newest_ms + 1, self._newest_ms + self._horizon_ms)
+
+
+def _begin_as_least(state: ItemState, number: int, now_ms: int) -> None:
+    """Let the last items stand as the least known of the others do at a time, not before the newest event."""
+    (known,) = np.nonzero(state.is_known_V)
+    if not len(known):
+        return
+    fresh = slice(state.num_candidates - number, None)
+    state.after_VH[fresh] = state.at(now_ms, known).min(axis=0)
+    state.time_ms_V[fresh], state.first_ms_V[fresh] = now_ms, state.first_ms_V[known].max()
 
 
 def words(seconds: float) -> str:

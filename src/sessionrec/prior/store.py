@@ -46,6 +46,29 @@ class SimilarItems:
     score_C: npt.NDArray[np.float32]
     """[C] above 0."""
 
+    def with_items(self, number: int, *, as_least: bool) -> SimilarItems:
+        """With so many items more, which are similar to none.
+
+        Args:
+            number: Of items.
+            as_least: Whether an item that is similar to all others is so to these too, as much as to the least: for
+                weights that were fitted where nobody was without a neighbour.
+        """
+        size_V = np.diff(self.offsets)
+        is_full_V = size_V >= max(len(size_V) - 1, 1) if as_least else np.zeros(len(size_V), np.bool_)
+        least_V = np.full(len(size_V), np.inf, np.float32)
+        np.minimum.at(least_V, np.repeat(np.arange(len(size_V)), size_V), self.score_C)
+        # Behind those of its row, as their columns are.
+        place = np.repeat(self.offsets[1:][is_full_V], number)
+        columns = np.tile(np.arange(len(size_V), len(size_V) + number, dtype=np.int32), int(is_full_V.sum()))
+        return SimilarItems(
+            offsets=np.concatenate(
+                [[0], np.cumsum(np.append(size_V + is_full_V * number, np.zeros(number, np.int64)))]
+            ),
+            column_C=np.insert(self.column_C, place, columns),
+            score_C=np.insert(self.score_C, place, np.repeat(least_V[is_full_V], number)),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredPrior:
@@ -57,6 +80,8 @@ class StoredPrior:
     """How items stand after the last event of the data set."""
     similar: SimilarItems | None
     """With `has_neighbours`."""
+    num_new: int = 0
+    """The last items, which came after the weights were fitted."""
 
     @property
     def scheme(self) -> ItemScheme:
@@ -64,11 +89,13 @@ class StoredPrior:
         return self.live.scheme
 
     def with_items(self, number: int) -> StoredPrior:
-        """The same weights over so many items more, of which nothing has happened and which are similar to none."""
+        """The same weights over so many items more, of which nothing has happened and which are similar to none; where
+        the weights know of no such item, they stand as the least known one."""
         similar = self.similar
         if similar is not None:
-            similar = replace(similar, offsets=np.append(similar.offsets, np.full(number, similar.offsets[-1])))
-        return replace(self, live=self.live.with_items(number), similar=similar)
+            similar = similar.with_items(number, as_least=not self.fitted.has_new)
+        live = self.live.with_items(number, as_least=not self.fitted.has_new)
+        return replace(self, live=live, similar=similar, num_new=self.num_new + number)
 
 
 class _Weights(Config):
@@ -93,6 +120,8 @@ class _Values(Config):
     loss_linear: float
     loss_without: float
     num_questions: int = Field(ge=0)
+    has_new: bool = True
+    """By default as priors were kept that did not say: no item stands for another."""
 
 
 def values_of(stored: StoredPrior) -> dict[str, Any]:
@@ -111,6 +140,7 @@ def values_of(stored: StoredPrior) -> dict[str, Any]:
         loss_linear=fitted.loss_linear,
         loss_without=fitted.loss_without,
         num_questions=fitted.num_questions,
+        has_new=fitted.has_new,
     ).model_dump(mode="json")
 
 
@@ -171,6 +201,7 @@ def read(values: Mapping[str, Any], path: Path, num_candidates: int) -> StoredPr
         loss_linear=kept.loss_linear,
         loss_without=kept.loss_without,
         num_questions=kept.num_questions,
+        has_new=kept.has_new,
     )
     return StoredPrior(fitted=fitted, live=LiveItems(scheme, acted, shown), similar=similar)
 

@@ -64,5 +64,7 @@ def live_ranker(trained: TrainedModel, model: Ranker | None) -> PriorRanker:
         neighbours=None if stored.similar is None else Neighbours.of(stored.similar),
     )
     experience_V = experience_of(trained.items, trained.num_candidates)
-    fitted = stored.fitted
+    fitted, first = stored.fitted, trained.num_candidates - stored.num_new
+    if not fitted.has_new and first:
+        experience_V[first:] = experience_V[:first].min()
     return PriorRanker(fitted.prior, stored.live, own, model, experience_V, fitted.order)

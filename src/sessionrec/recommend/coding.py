@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from sessionrec.errors import HistoryError
-from sessionrec.schema import ITEM, TIME_MS, UNKNOWN
+from sessionrec.schema import ITEM, MIN_TIME_MS, TIME_MS, UNKNOWN
 
 TIME, IS_POSITIVE = "time", "positive"
 """Columns of events as callers have them, beside those of a log."""
@@ -94,6 +94,33 @@ def expect_column(frame: pl.DataFrame, name: str) -> None:
     """Raise `HistoryError` where a table lacks a column."""
     if name not in frame.columns:
         raise HistoryError(f"column `{name}` is missing; there are {', '.join(frame.columns)}")
+
+
+def expect_ids(frame: pl.DataFrame, name: str) -> None:
+    """Raise `HistoryError` at the first row without an id; blank text is none."""
+    ids = frame[name]
+    is_missing = ids.str.strip_chars().fill_null("") == "" if ids.dtype == pl.String else ids.is_null()
+    if is_missing.any():
+        row = int(is_missing.arg_true()[0])
+        found = "found none" if ids[row] is None else f"got {ids[row]!r}"
+        raise HistoryError(f"row {row + 1}: column `{name}` must hold a value, {found}; drop such rows")
+
+
+def expect_times(frame: pl.DataFrame, times: pl.Series, latest_ms: int, wanted: str) -> None:
+    """Raise `HistoryError` at the first row without a time from 1980 to some moment.
+
+    Args:
+        frame: The events.
+        times: [N] of them, see `event_times`.
+        latest_ms: UTC epoch.
+        wanted: What is expected, in words.
+    """
+    is_wrong = times.is_null() | ~times.is_between(MIN_TIME_MS, latest_ms)
+    if is_wrong.any():
+        row = int(is_wrong.arg_true()[0])
+        value = frame[TIME if TIME in frame.columns else TIME_MS][row]
+        found = "found none" if value is None else f"got {f'{value} ms' if isinstance(value, int) else value}"
+        raise HistoryError(f"row {row + 1}: expected {wanted}, {found}")
 
 
 def event_times(frame: pl.DataFrame) -> pl.Series:

@@ -24,17 +24,19 @@ from sessionrec.data.request import ask, visible
 from sessionrec.errors import ArtifactError, HistoryError
 from sessionrec.index import Answer, Filter, Index, JoinedIndex, Searchable
 from sessionrec.index.face import dots
-from sessionrec.jagged import IntArray, Jagged, offsets_from_lengths, row_of_element
+from sessionrec.jagged import IntArray, Jagged, offsets_from_lengths, row_of_element, take_rows
 from sessionrec.recommend import arrivals, artifact, live
 from sessionrec.recommend.answers import ItemVectors, Recommendations, Vectors
 from sessionrec.recommend.artifact import TrainedModel
 from sessionrec.recommend.beside import live_ranker
 from sessionrec.recommend.coding import as_frame, item_ids
 from sessionrec.recommend.features import filter_of, item_codes
+from sessionrec.recommend.given import Given
 from sessionrec.recommend.histories import HistoryCoder, Intake
 from sessionrec.recommend.ranker import ModelRanker
 from sessionrec.recommend.retrieval import Retriever, dense_vectors
-from sessionrec.schema import ITEM, NO_ITEM, TITLE, UNKNOWN
+from sessionrec.recommend.wording import Wording, told
+from sessionrec.schema import ITEM, NO_ITEM, UNKNOWN
 
 
 class SessionRec:
@@ -75,7 +77,7 @@ class SessionRec:
             index = JoinedIndex(index, rows[first:], self._vectors_VD[first:], features=later)
         self._index = index
         self._retriever = None if self._beside is None else Retriever(self._beside, self._ranker, self._index)
-        self._titles = model.items[TITLE if TITLE in model.items.columns else ITEM]
+        self._wording = Wording(model.items)
 
     @classmethod
     def load(cls, path: Path | str, *, device: str = "cpu") -> SessionRec:
@@ -146,20 +148,24 @@ class SessionRec:
         limit = filter_of(self.model, where)
         is_known_B = np.zeros(len(intake.users), np.bool_)
         is_known_B[places] = True
-        found: dict[int, Answer] = {}
+        items_BC = np.full((len(intake.users), k), NO_ITEM, np.int64)
+        scores_BC = np.zeros((len(intake.users), k), np.float32)
         if examples is not None:
             exclude = None if seen is None else _rows(seen, places)
             if self._retriever is not None:
                 answer = self._retriever.search(examples, k, exclude=exclude, allow=limit)
             else:
                 answer = self._index.search(self._queries(examples), k, exclude=exclude, allow=limit)
-            found = {int(place): _row(answer, number) for number, place in enumerate(places)}
+            items_BC[places], scores_BC[places] = answer.items_QC, answer.scores_QC
         others = np.flatnonzero(~is_known_B)
         if len(others):
             exclude = None if seen is None else _rows(seen, others)
             answer = self._for_strangers(intake.time_ms_B[others], k, exclude, limit)
-            found |= {int(place): _row(answer, number) for number, place in enumerate(others)}
-        return [self._say(intake, place, found[place], is_known_B[place]) for place in range(len(intake.users))]
+            items_BC[others], scores_BC[others] = answer.items_QC, answer.scores_QC
+        is_item_BC = items_BC != NO_ITEM
+        items, names = self._wording.of(items_BC[is_item_BC])
+        offsets, scores = offsets_from_lengths(is_item_BC.sum(1)), scores_BC[is_item_BC]
+        return told(intake, offsets, items, names, scores, is_model_B=is_known_B, otherwise=self._otherwise)
 
     def rank(
         self,
@@ -183,32 +189,18 @@ class SessionRec:
             HistoryError: Not as many lists as users, or one of them is no list.
         """
         intake = self._coder.read(histories, now)
-        if isinstance(candidates, str | bytes) or not isinstance(candidates, Sequence):
-            raise HistoryError(f"`candidates` must be a list of lists of item ids, got {type(candidates).__name__}")
-        if len(candidates) != len(intake.users):
-            raise HistoryError(
-                f"expected a list of candidates for each of {len(intake.users)} users, got {len(candidates)} lists"
-            )
-        codes = [self._candidates(place, wanted) for place, wanted in enumerate(candidates)]
+        given = Given.of(candidates, len(intake.users), self._coder, self.model.num_candidates)
         places, examples = self._questions(intake)
-        scores = self._scores(intake, places, examples, codes, as_shown)
         is_known_B = np.zeros(len(intake.users), np.bool_)
         is_known_B[places] = True
-        answers = []
-        for place, (wanted, codes_C, scores_C) in enumerate(zip(candidates, codes, scores, strict=True)):
-            order = np.argsort(-np.where(codes_C == UNKNOWN, -np.inf, scores_C), kind="stable")
-            names = [str(wanted[at]) if codes_C[at] == UNKNOWN else self._name(int(codes_C[at])) for at in order]
-            answers.append(
-                Recommendations(
-                    user=intake.users[place],
-                    items=[wanted[at] for at in order],
-                    scores=np.where(codes_C == UNKNOWN, np.nan, scores_C)[order].astype(float).tolist(),
-                    names=names,
-                    source="model" if is_known_B[place] else self._otherwise,
-                    num_unknown=int(intake.num_unknown_B[place]),
-                )
-            )
-        return answers
+        score_P = self._scores(intake, places, examples, given, as_shown)
+        order = given.order(score_P)
+        code_P, items = given.code_P[order], [given.wanted[at] for at in order.tolist()]
+        _, names = self._wording.of(np.maximum(code_P, 1))
+        for at in np.flatnonzero(code_P == UNKNOWN).tolist():
+            names[at] = str(items[at])
+        scores = np.where(code_P == UNKNOWN, np.float32(np.nan), score_P[order])
+        return told(intake, given.offsets, items, names, scores, is_model_B=is_known_B, otherwise=self._otherwise)
 
     def encode(self, histories: Any, *, now: datetime | None = None) -> Vectors:
         """[B, D] the query of each user: what an index of your own is asked.
@@ -308,43 +300,35 @@ class SessionRec:
         queries_QD: Vectors = self._ranker.queries(examples).float().cpu().numpy()
         return queries_QD
 
-    def _candidates(self, place: int, wanted: Sequence[Any]) -> IntArray:
-        """[C] indices of items that a user's answer is to be made of; `UNKNOWN` for what is no candidate."""
-        if isinstance(wanted, str | bytes) or not isinstance(wanted, Sequence):
-            raise HistoryError(f"candidates of user {place}: expected a list of item ids, got {wanted!r}")
-        codes_C = self._coder.item_indices(list(wanted)) if len(wanted) else np.zeros(0, np.int32)
-        return np.where(codes_C <= self.model.num_candidates, codes_C, UNKNOWN).astype(np.int64)
-
     def _scores(
-        self, intake: Intake, places: IntArray, examples: Examples | None, codes: list[IntArray], as_shown: bool
-    ) -> list[Vectors]:
-        """[C] scores of each user's candidates; those of unknown items mean nothing."""
-        found: list[Vectors] = [np.zeros(len(codes_C), np.float32) for codes_C in codes]
-        is_known_B = np.zeros(len(codes), np.bool_)
-        is_known_B[places] = True
+        self, intake: Intake, places: IntArray, examples: Examples | None, given: Given, as_shown: bool
+    ) -> Vectors:
+        """[P] scores of the users' items; those of unknown items mean nothing."""
+        score_P, code_P = np.zeros(len(given.code_P), np.float32), np.maximum(given.code_P, 1)
         if examples is not None:
-            item_P = np.maximum(np.concatenate([codes[place] for place in places]), 1)
-            lengths = [len(codes[place]) for place in places]
-            question_P = np.repeat(np.arange(len(places)), lengths)
+            elements, offsets = take_rows(given.offsets, places)
+            question, item = row_of_element(offsets), code_P[elements]
             if self._beside is None:
-                queries_QD = self._queries(examples)
-                score_P: Vectors = dots(queries_QD[question_P], self._vectors_VD[item_P - 1])
+                score_P[elements] = dots(self._queries(examples)[question], self._vectors_VD[item - 1])
             else:
                 scorer = self._beside.scorer(examples)
-                pairs = (torch.from_numpy(part).to(scorer.device) for part in (question_P, item_P))
-                score_P = (scorer.in_list if as_shown else scorer.pairs)(*pairs).float().cpu().numpy()
-            for place, scores_C in zip(places, np.split(score_P, np.cumsum(lengths)[:-1]), strict=True):
-                found[place] = scores_C
-        for place in np.flatnonzero(~is_known_B):
-            if self._beside is not None and self._retriever is not None:
-                at_ms = int(intake.time_ms_B[place])
-                by_item_V = self._retriever.for_strangers(at_ms)
-                if as_shown:
-                    by_item_V = self._beside.stranger_in_list(at_ms).numpy()
-            else:
-                by_item_V = self.model.train_positives_V.astype(np.float32)
-            found[place] = by_item_V[np.maximum(codes[place], 1) - 1]
-        return found
+                pairs = (torch.from_numpy(part).to(scorer.device) for part in (question, item))
+                score_P[elements] = (scorer.in_list if as_shown else scorer.pairs)(*pairs).float().cpu().numpy()
+        others = np.setdiff1d(np.arange(len(intake.users)), places)
+        time_ms_T, time_of = np.unique(intake.time_ms_B[others], return_inverse=True)
+        for number, at_ms in enumerate(time_ms_T.tolist()):
+            elements, _ = take_rows(given.offsets, others[time_of == number])
+            score_P[elements] = self._by_nothing(at_ms, as_shown)[code_P[elements] - 1]
+        return score_P
+
+    def _by_nothing(self, at_ms: int, as_shown: bool) -> Vectors:
+        """[V] scores for a user of whom nothing is known."""
+        if self._beside is None or self._retriever is None:
+            return self.model.train_positives_V.astype(np.float32)
+        if as_shown:
+            in_list_V: Vectors = self._beside.stranger_in_list(at_ms).numpy()
+            return in_list_V
+        return self._retriever.for_strangers(at_ms)
 
     @property
     def _otherwise(self) -> Literal["prior", "popularity"]:
@@ -365,22 +349,6 @@ class SessionRec:
         rows = np.arange(1, len(counts_V1) + 1)
         return indexes.ExactConfig().build(rows, counts_V1, features=item_codes(self.model))
 
-    def _say(self, intake: Intake, place: int, answer: Answer, is_model: bool) -> Recommendations:
-        is_item_C = answer.items_QC[0] != NO_ITEM
-        codes = answer.items_QC[0][is_item_C].tolist()
-        return Recommendations(
-            user=intake.users[place],
-            items=[self.model.items[ITEM][code - 1] for code in codes],
-            scores=answer.scores_QC[0][is_item_C].tolist(),
-            names=[self._name(code) for code in codes],
-            source="model" if is_model else self._otherwise,
-            num_unknown=int(intake.num_unknown_B[place]),
-        )
-
-    def _name(self, code: int) -> str:
-        title = self._titles[code - 1]
-        return str(self.model.items[ITEM][code - 1] if title is None else title)
-
 
 def _seen(intake: Intake) -> Jagged[npt.NDArray[Any]]:
     """B rows: the items of each user's events."""
@@ -392,9 +360,5 @@ def _seen(intake: Intake) -> Jagged[npt.NDArray[Any]]:
 
 
 def _rows(ragged: Jagged[npt.NDArray[Any]], rows: IntArray) -> Jagged[npt.NDArray[Any]]:
-    parts = [ragged.row(int(row)) for row in rows]
-    return Jagged(values=np.concatenate(parts), offsets=offsets_from_lengths(np.array([len(part) for part in parts])))
-
-
-def _row(answer: Answer, number: int) -> Answer:
-    return Answer(items_QC=answer.items_QC[number, None], scores_QC=answer.scores_QC[number, None])
+    elements, offsets = take_rows(ragged.offsets, rows)
+    return Jagged(values=ragged.values[elements], offsets=offsets)

@@ -28,6 +28,8 @@ from sessionrec.recommend.coding import (
     as_frame,
     event_times,
     expect_column,
+    expect_ids,
+    expect_times,
     feature_values,
     flags,
     item_ids,
@@ -155,11 +157,9 @@ class HistoryCoder:
         for name in (USER, ITEM):
             expect_column(frame, name)
         times = event_times(frame)
-        is_wrong = times.is_null() | (times < MIN_TIME_MS) | (times > MAX_TIME_MS) | frame[USER].is_null()
-        if is_wrong.any():
-            row = int(is_wrong.arg_true()[0])
-            found = f"user {frame[USER][row]!r}, time {times[row]!r} ms"
-            raise HistoryError(f"row {row}: expected a user and a time from 1980 to 2100, found {found}")
+        for name in (USER, ITEM):
+            expect_ids(frame, name)
+        expect_times(frame, times, MAX_TIME_MS, "a time from 1980 to 2100")
         bits = flags(frame, IS_POSITIVE, default=True) * np.uint16(POSITIVE)
         for bit, name in enumerate(self._actions, start=1):
             bits |= flags(frame, name, default=False).astype(np.uint16) << bit

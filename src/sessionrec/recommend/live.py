@@ -10,9 +10,9 @@ import polars as pl
 from sessionrec.errors import HistoryError
 from sessionrec.prior import LiveItems
 from sessionrec.recommend.artifact import TrainedModel
-from sessionrec.recommend.coding import IS_POSITIVE, event_times, expect_column, flags
+from sessionrec.recommend.coding import IS_POSITIVE, event_times, expect_column, expect_ids, expect_times, flags
 from sessionrec.recommend.histories import HistoryCoder, time_ms
-from sessionrec.schema import ITEM, MIN_TIME_MS
+from sessionrec.schema import ITEM
 
 _CLOCKS_DIFFER_MS = 3_600_000
 """An event may come with a clock that is ahead; it is counted as of now, since nothing is answered as of later."""
@@ -25,13 +25,12 @@ def count(model: TrainedModel, coder: HistoryCoder, events: pl.DataFrame) -> int
     if not len(events):
         return 0
     times = event_times(events)
-    is_wrong = times.is_null() | ~times.is_between(MIN_TIME_MS, _now_ms() + _CLOCKS_DIFFER_MS)
-    if is_wrong.any():
-        row = int(is_wrong.arg_true()[0])
-        raise HistoryError(
-            f"row {row}: expected the time of an event that happened, from 1980 on, found {times[row]!r} ms; nothing "
-            "was counted"
-        )
+    try:
+        expect_ids(events, ITEM)
+        latest_ms = _now_ms() + _CLOCKS_DIFFER_MS
+        expect_times(events, times, latest_ms, "the time of an event that happened, from 1980 on")
+    except HistoryError as error:
+        raise HistoryError(f"{error}; nothing was counted") from None
     is_acted_N = flags(events, IS_POSITIVE, default=True)
     item_N = coder.item_indices(events[ITEM]).astype(np.int64)
     is_known_N = item_N > 0

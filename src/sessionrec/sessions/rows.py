@@ -10,7 +10,7 @@ import polars as pl
 
 from sessionrec.errors import LogError
 from sessionrec.logs.base import Log
-from sessionrec.logs.files import FILE, cure
+from sessionrec.logs.files import FILE, cure, has_types
 from sessionrec.schema import ACTION, ITEM, MAX_TIME_MS, MIN_TIME_MS, POSITIVE, SESSION, TIME_MS, USER, WEIGHT
 
 _ID_COLUMNS = (USER, ITEM, SESSION)
@@ -30,7 +30,7 @@ def reading(log: Log) -> Iterator[None]:
 
 
 def check_rows(log: Log, batch: pl.DataFrame, first_row: int) -> None:
-    """Raise `LogError` at the first row without user, item, session id, a plausible time or weight.
+    """Raise `LogError` at the first row without user, item, session id, a plausible time or weight; blank is no id.
 
     Args:
         log: Where the batch comes from.
@@ -40,6 +40,12 @@ def check_rows(log: Log, batch: pl.DataFrame, first_row: int) -> None:
     for column in (*_ID_COLUMNS, TIME_MS):
         if column in batch.columns and batch[column].null_count():
             _complain(log, batch, first_row, pl.col(column).is_null(), column)
+    for column in _ID_COLUMNS:
+        # What is blank sorts before "!", and to compare costs a tenth of looking for blanks.
+        if batch.schema.get(column) == pl.String and (batch[column] < "!").any():
+            is_blank = pl.col(column).str.strip_chars() == ""
+            if batch.select(is_blank.any()).item():
+                _complain(log, batch, first_row, is_blank, column)
     if WEIGHT in batch.columns:
         is_good = (pl.col(WEIGHT).is_finite() & (pl.col(WEIGHT) >= 0)).fill_null(False)
         if not batch.select(is_good.all()).item():
@@ -73,11 +79,13 @@ def _complain(log: Log, batch: pl.DataFrame, first_row: int, is_bad: pl.Expr, co
     what, mend = "a value", "drop such rows from the log first"
     if column == WEIGHT:
         what, mend = "a finite number, 0 or more", "mend such rows, or drop them from the log first"
-    elif value is not None:
+    elif isinstance(value, int):
         what, mend = (
             "a 64-bit integer or text",
             f"read the column as text: types = {{ {name} = 'text' }}, or store it so",
         )
+        if log.files and has_types(log.files[0]):
+            mend = f"store the column as text: with Polars, `pl.col({name!r}).cast(pl.String)`"
     raise LogError(f"{log.name}: {place}{more}: column {name!r} ({column}) must hold {what}, {got}; {mend}")
 
 
