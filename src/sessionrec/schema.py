@@ -48,6 +48,9 @@ UNKNOWN: Final = 0
 NO_ITEM: Final = -1
 """In answers only: there is no such item."""
 
+DAY_MS: Final = 86_400_000
+"""A day of the UTC clock."""
+
 MIN_TIME_MS: Final = 315_532_800_000
 """1980-01-01 UTC. An earlier time is taken for a wrong unit."""
 

@@ -70,7 +70,9 @@ def past() -> list[Row]:
     return rows
 
 
-def with_other_future(rows: list[Row], held_out: HeldOut, split: Split, variant: int) -> list[Row]:
+def with_other_future(
+    rows: list[Row], held_out: HeldOut, split: Split, variant: int, *, num_new: int = NEW_ITEMS
+) -> list[Row]:
     """The log up to each user's first held-out session, and from its start on, its own time included, another one."""
     rng = np.random.default_rng(100 + variant)
     kept, number = [], 0
@@ -83,8 +85,7 @@ def with_other_future(rows: list[Row], held_out: HeldOut, split: Split, variant:
                 continue
             for place in range(3 + int(rng.integers(6))):
                 # The first row is bought at the time of the other log's first: a target, and asked for at one time.
-                # Every variant has as many new items: the size of the table decides how its weights are drawn.
-                new = f"new-{variant}-{number % NEW_ITEMS}"
+                new = f"new-{variant}-{number % num_new}"
                 kept.append(
                     Row(
                         user=user,
@@ -125,12 +126,14 @@ def is_held_out(own: list[Row], session: int, start: int, held_out: HeldOut, spl
     return session >= first
 
 
-def made(folder: Path, rows: list[Row], split: Split, variant: int) -> Dataset:
+def made(
+    folder: Path, rows: list[Row], split: Split, variant: int, *, num_items: int = ITEMS, num_new: int = NEW_ITEMS
+) -> Dataset:
     """The data set of a log whose new items have features of their own."""
     folder.mkdir()
     pl.DataFrame([vars(row) for row in rows]).drop("session").write_csv(folder / "log.csv")
-    items = [(f"i{number:02d}", f"brand {number % 3}", float(number)) for number in range(ITEMS)]
-    items += [(f"new-{variant}-{number}", f"brand of {variant}", 1e6 * variant) for number in range(NEW_ITEMS)]
+    items = [(f"i{number:02d}", f"brand {number % 3}", float(number)) for number in range(num_items)]
+    items += [(f"new-{variant}-{number}", f"brand of {variant}", 1e6 * variant) for number in range(num_new)]
     pl.DataFrame(items, schema=["item", "brand", "size"], orient="row").write_csv(folder / "items.csv")
     tree: dict[str, Any] = {
         "log": {

@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from sessionrec.baselines import fit_floors
+from sessionrec.batch import Targets
 from sessionrec.data.dataset import Dataset
 from sessionrec.data.view import EvalTargets, View, evaluation_view
 from sessionrec.dynamics.events import ItemEvents
 from sessionrec.evaluate import EvalProtocol, quality_of
+from sessionrec.losses.objective import Draw, Objective
 from sessionrec.pipeline import fit
 from sessionrec.pipeline.training import facts_of, presets
 from sessionrec.recommend import artifact
@@ -40,6 +42,17 @@ from tests.leaks.logs import (
 SPLITS: list[Split] = ["leave_last_session", "global_time"]
 HELD_OUT: list[HeldOut] = ["validation", "test"]
 COLUMNS = ("user_offsets", "session_offsets", "session_time_ms_S", "part_S", "item_E", "action_E", "time_ms_E")
+NEGATIVES = {
+    "few": "negatives.number=4",
+    "many": "negatives.number=20",
+    "all": "negatives.number=1000",
+    "popular": "negatives={kind='popular',number=20,beta=0.0}",
+    "full": "kind=full",
+}
+"""Of few, many and all candidates each is drawn in its own way. Where popularity does not count, nor does that of items
+that have none."""
+MORE_NEW_ITEMS = 9
+"""Of the other future: whatever takes all items for known has another length there."""
 VIEWS = {
     "sessions": View(),
     "positives": View(events="positives"),
@@ -54,16 +67,20 @@ class Pair:
     one: Dataset
     other: Dataset
     part: HeldOut
+    same_size: Dataset
+    """`other` again, with as many new items as `one`: the size of the table decides how its weights are drawn."""
 
 
 @pytest.fixture(scope="module", params=[(split, part) for split in SPLITS for part in HELD_OUT], ids="-".join)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     split, part = request.param
     folder, rows = tmp_path_factory.mktemp("leaks"), past()
-    one, other = (
-        made(folder / str(variant), with_other_future(rows, part, split, variant), split, variant) for variant in (1, 2)
-    )
-    return Pair(one, other, part)
+
+    def dataset(variant: int, num_new: int) -> Dataset:
+        future = with_other_future(rows, part, split, variant, num_new=num_new)
+        return made(folder / f"{variant}-{num_new}", future, split, variant, num_new=num_new)
+
+    return Pair(dataset(1, NEW_ITEMS), dataset(2, MORE_NEW_ITEMS), part, dataset(2, NEW_ITEMS))
 
 
 def what_is_shown(dataset: Dataset, view: View) -> list[Any]:
@@ -93,8 +110,10 @@ def test_the_futures_have_nothing_in_common(pair: Pair) -> None:
     assert one.events != other.events
     view = View(part=pair.part)
     assert what_is_to_be_found(pair.one, view) != what_is_to_be_found(pair.other, view)
-    assert pair.one.num_items - pair.one.num_candidates == NEW_ITEMS == pair.other.num_items - pair.other.num_candidates
-    assert pair.one.digest != pair.other.digest
+    datasets = (pair.one, pair.other, pair.same_size)
+    new_items = [dataset.num_items - dataset.num_candidates for dataset in datasets]
+    assert new_items == [NEW_ITEMS, MORE_NEW_ITEMS, NEW_ITEMS]
+    assert len({dataset.digest for dataset in datasets}) == 3
 
 
 def test_the_sessions_before_are_the_same(pair: Pair) -> None:
@@ -182,6 +201,26 @@ def test_the_floors_give_the_same_scores(pair: Pair) -> None:
     assert pair.part == "validation" or {"popularity", "recency popularity", "repeat"} <= set(scores[0][1])
 
 
+@pytest.mark.parametrize("words", NEGATIVES.values(), ids=NEGATIVES)
+def test_no_negative_is_an_item_without_a_training_event(
+    pair: Pair, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: set[int] = set()
+    draw = Objective.draw
+
+    def told(objective: Objective, targets: Targets, num_users: int) -> Draw:
+        found = draw(objective, targets, num_users)
+        drawn.update(found.items_RC.flatten().tolist())
+        return found
+
+    monkeypatch.setattr(Objective, "draw", told)
+    fields = [f"objective.retrieval.{word}" for word in words.split()]
+    fit(pair.other, tmp_path / "run", settings("paper", "training.epochs=1", "loading.passes=3", *fields))
+    known = pair.other.items.filter(pl.col(TRAIN_EVENTS) > 0)["index"].to_list()
+    # All of these and no other: so many are drawn that none is missed by chance.
+    assert sorted(drawn) == known
+
+
 USUAL = ("bert4rec", "hstu", "paper")
 """Of both units and both directions: a model that sees both ways learns from what comes after, and must stop there."""
 
@@ -191,7 +230,7 @@ USUAL = ("bert4rec", "hstu", "paper")
 )
 def test_the_weights_are_the_same_bit_for_bit(pair: Pair, preset: str, tmp_path: Path) -> None:
     weights = []
-    for name, dataset in (("one", pair.one), ("other", pair.other)):
+    for name, dataset in (("one", pair.one), ("other", pair.same_size)):
         fit(dataset, tmp_path / name, settings(preset))
         if pair.part == "test":
             weights.append(artifact.load(tmp_path / name).recommender.state_dict())

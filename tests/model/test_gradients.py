@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from sessionrec.model import hstu_attention
 from sessionrec.model.backbones.gru import GruConfig
 from sessionrec.model.backbones.hstu import HstuConfig
 from sessionrec.model.backbones.sasrec import SasRecConfig
@@ -53,6 +54,24 @@ BLOCKS: dict[str, tuple[Any, Forward]] = {
 
 @pytest.mark.parametrize("name", sorted(BLOCKS))
 def test_gradients_equal_differences(name: str) -> None:
+    compare(name)
+
+
+@pytest.mark.parametrize(("rows", "cells"), [(2, 1), (2, 1 << 16), (64, 1)], ids=["both", "rows", "users"])
+def test_gradients_equal_differences_over_several_blocks(
+    rows: int, cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By themselves users of five and two sessions are one block.
+    monkeypatch.setattr(hstu_attention, "_BLOCK_ROWS", rows)
+    monkeypatch.setattr(hstu_attention, "_BLOCK_CELLS", cells)
+    batch, request = batch_of(USERS)
+    cut = hstu_attention.plan(sequence_of(batch, request), heads=2, max_sessions=LONGEST, divisor=1, time_bias="next")
+    assert sum(len(chunk.slices) for chunk in cut.chunks) > 1
+    compare("hstu")
+
+
+def compare(name: str) -> None:
+    """Gradients of a block with differences of the computation that stands for it."""
     config, forward = BLOCKS[name]
     module = config.build(WIDTH, LONGEST, 0.2).double().eval()
     shake(module)

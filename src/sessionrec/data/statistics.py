@@ -15,11 +15,10 @@ from sessionrec.data.dataset import Dataset
 from sessionrec.data.distribution import Concentration, Distribution, ShareTally, Tally
 from sessionrec.jagged import IntArray, row_of_element, sum_by_row
 from sessionrec.progress import Progress
-from sessionrec.schema import MAX_TIME_MS
+from sessionrec.schema import DAY_MS, MAX_TIME_MS
 from sessionrec.sessions.histories import Histories, Mask
 from sessionrec.sessions.split import Part
 
-DAY_MS: Final = 86_400_000
 _NUM_DAYS: Final = MAX_TIME_MS // DAY_MS + 1
 _NUM_PARTS: Final = len(Part)
 

@@ -17,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sessionrec.data.dataset import Dataset
-from sessionrec.data.statistics import DAY_MS
 from sessionrec.jagged import IntArray, offsets_from_lengths
-from sessionrec.schema import MAX_TIME_MS
+from sessionrec.schema import DAY_MS, MAX_TIME_MS
 from sessionrec.sessions.split import Part
 
 _log = logging.getLogger(__name__)
