@@ -201,6 +201,7 @@ def test_the_floors_give_the_same_scores(pair: Pair) -> None:
     assert pair.part == "validation" or {"popularity", "recency popularity", "repeat"} <= set(scores[0][1])
 
 
+@pytest.mark.parametrize("pair", [(split, HELD_OUT[-1]) for split in SPLITS], indirect=True, ids="-".join)
 @pytest.mark.parametrize("words", NEGATIVES.values(), ids=NEGATIVES)
 def test_no_negative_is_an_item_without_a_training_event(
     pair: Pair, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
