@@ -100,6 +100,7 @@ def acquire(path: Path, *, wait: bool) -> int | None:
         os.close(handle)
         return None
     except BaseException:
+        # A stop while it waits, or a file system without locks: nobody else knows the descriptor.
         os.close(handle)
         raise
     return handle
