@@ -95,7 +95,9 @@ def head(collected: Collected, folder: Path, out: Path) -> Head:
         terms=tuple(_terms(collected, out)),
         missing=tuple(_missing(collected)),
         legend=tuple(_legend(experiment, has_other_code=bool(other_code(collected)))),
-        page_legend=() if is_counted else (f"Brackets: {percent(LEVEL)} interval over users and seeds.",),
+        page_legend=()
+        if is_counted
+        else (f"Brackets: {percent(LEVEL)} interval over users and seeds; of one seed, over users alone.",),
     )
 
 
