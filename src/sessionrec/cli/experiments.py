@@ -58,7 +58,11 @@ def run(
         float | None, typer.Option(min=0.1, help="GB that all runs together may take; by default 80 % of what is free.")
     ] = None,
     keep_old_code: Annotated[
-        bool, typer.Option("--keep-old-code", help="Keep results that another version of the code made.")
+        bool,
+        typer.Option(
+            "--keep-old-code",
+            help="Keep results that another version of the code made; not floors and priors whose own code changed.",
+        ),
     ] = False,
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep trained models too, in OUT/models.")] = False,
     only_list: Annotated[

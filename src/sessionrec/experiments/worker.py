@@ -39,8 +39,9 @@ from sessionrec.experiments.jobfile import Order
 from sessionrec.experiments.places import Places, locked, write_text
 from sessionrec.experiments.plan import FLOOR_METRIC, protocols
 from sessionrec.experiments.result import Result
+from sessionrec.pipeline.device import machine
 from sessionrec.pipeline.prior import ranker_for
-from sessionrec.pipeline.training import FitConfig, facts_of, fit, machine
+from sessionrec.pipeline.training import FitConfig, facts_of, fit
 from sessionrec.recommend import artifact
 from sessionrec.train.loop import METRICS
 
@@ -98,7 +99,7 @@ def _model(order: Order, dataset: Dataset, config: FitConfig, version: str) -> b
     trained = fit(dataset, run, config, preset=order.preset, monitors=(peak,))
     if trained.is_interrupted:
         return False
-    model = artifact.load(run)
+    model = artifact.load(run, device=config.training.device)
     asked = protocols(order.seen, order.known)
     ranker = ranker_for(model, dataset, "test", is_stream=asked[0].is_stream)
     answers = measure.ask(ranker, dataset, model.asked_view, asked)
@@ -119,7 +120,8 @@ def _model(order: Order, dataset: Dataset, config: FitConfig, version: str) -> b
         },
         evaluation_seconds=answers.evaluation_seconds,
         parameters=sum(weights.numel() for weights in model.recommender.parameters()),
-        flops_per_user=measure.flops_per_user(model.recommender, dataset, model.view),
+        # On the host, whatever answered: the same operations for every result.
+        flops_per_user=measure.flops_per_user(model.recommender.cpu(), dataset, model.view),
         peak_bytes=peak.bytes(),
         metrics=answers.metrics,
         counts=answers.counts,

@@ -171,7 +171,7 @@ class Objective:
         hits = mask_hits(draw.items_RC, draw.row_Q, targets.positives.values, question_P)
         with torch.no_grad():
             # In place and unseen by autograd: nobody keeps the scores, and what is masked has no gradient anyway.
-            negative_scores.index_put_(hits, negative_scores.new_tensor(masked_score(negative_scores.dtype)))
+            negative_scores.index_put_(hits, negative_scores.new_full((), masked_score(negative_scores.dtype)))
         retrieval = self._retrieval(self._corrected(positive_scores, targets), negative_scores, question_P)
         rank = retrieval.new_zeros(())
         if self._config.alpha and len(targets.negatives.values):

@@ -23,6 +23,7 @@ from sessionrec.errors import ConfigError
 from sessionrec.evaluate import EvalProtocol, EvalReport, quality_of
 from sessionrec.evaluate import evaluate as ask_all
 from sessionrec.index import Index, IndexConfig
+from sessionrec.pipeline.device import check_device
 from sessionrec.pipeline.prior import model_ranker, ranker_for
 from sessionrec.pipeline.runs import RunFolder
 from sessionrec.pipeline.showcase import showcase
@@ -69,6 +70,8 @@ class EvaluationConfig(Config):
     is of the kind that the run has, by default exact."""
     num_examples: int = Field(default=4, ge=0)
     """Users whose answers are kept to be read."""
+    device: str = "cpu"
+    """Where the model answers: `cpu`, `cuda` or `cuda:0`. Floors answer on the host."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of torch; by default as many as it likes."""
 
@@ -118,14 +121,15 @@ def evaluate(
 
     Raises:
         ArtifactError: There is no model, or it is of another data set, or an index that is asked is of another model.
-        ConfigError: There is no such `floor_metric`.
+        ConfigError: There is no such `floor_metric`, or no such `device`.
         MissingExtraError: A floor, or the index, needs a library that is not installed.
     """
     config = config or EvaluationConfig()
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    check_device("device", config.device)
     folder = RunFolder(Path(run))
-    model = artifact.load(folder.path)
+    model = artifact.load(folder.path, device=config.device)
     dataset = model.open_dataset(dataset)
     is_stream = config.protocol.is_stream
     alone = model_ranker(model, dataset, view=model.shown, is_stream=is_stream)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ from sessionrec.losses.objective import Objective, ObjectiveConfig
 from sessionrec.model.backbones.hstu import HstuConfig
 from sessionrec.model.config import ModelConfig
 from sessionrec.model.recommender import Recommender
+from sessionrec.pipeline.device import check_device, machine
 from sessionrec.pipeline.prior import make_prior
 from sessionrec.pipeline.runs import RunFolder
 from sessionrec.prior import PriorConfig
@@ -189,11 +188,7 @@ def _check_settings(config: FitConfig, dataset: Dataset) -> None:
     """Settings that do not go together, or not with the data set."""
     if config.view.ask_first and not config.model.start_token:
         raise ConfigError("view.ask_first: first sessions can be asked for only with model.start_token=true")
-    device = config.training.device
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"training.device: {device!r} cannot be used here: {str(error).splitlines()[0]}") from None
+    check_device("training.device", config.training.device)
     if not dataset.summary.parts["validation"].positives:
         raise EmptyDatasetError(
             f"{dataset.path}: there is no validation session to choose the epoch by; split otherwise"
@@ -344,26 +339,3 @@ def facts_of(dataset: Dataset, protocol: EvalProtocol | None = None) -> ItemFact
         train_positives_I=dataset.items[TRAIN_POSITIVES].to_numpy(),
         num_trained=dataset.num_candidates,
     )
-
-
-def machine(device: str) -> dict[str, Any]:
-    """What a run ran on."""
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "platform": platform.platform(terse=True),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": name,
-    }
-
-
-def _processor() -> str:
-    """Its model, which Python does not tell on Linux."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor()) or "cpu"

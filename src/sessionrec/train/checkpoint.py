@@ -150,7 +150,7 @@ def _read(file: Path) -> dict[str, Tensor]:
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 def _named(generators: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -58,8 +58,8 @@ class LoopConfig(Config):
     device: str = "cpu"
     """`cpu`, `cuda` or `cuda:0`."""
     precision: Literal["float32", "bf16"] = "float32"
-    """`bf16` multiplies matrices in bfloat16; weights stay float32. Pays on GPUs and wide models, not at width 64 on a
-    CPU."""
+    """`bf16` multiplies matrices in bfloat16; weights stay float32. Meant for GPUs and wide models; does not pay at
+    width 64 on a CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,8 +275,9 @@ class Trainer:
             ) from error
 
     def _autocast(self) -> AbstractContextManager[None]:
-        is_low = self._config.precision == "bf16"
-        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=is_low)
+        if self._config.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self._device.type, dtype=torch.bfloat16)
 
     def _tell(self, epoch: int, events_per_s: float) -> None:
         if not self._monitors:
