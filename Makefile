@@ -37,8 +37,9 @@ $(VENV)/.ready-demo: $(VENV)/.ready
 demo: $(VENV)/.ready-demo
 	@$(BIN)/sessionrec demo experiments/data/completejourney.toml --out $(DEMO) training.epochs=10 training.patience=4
 
+# Files of tests share what they train, so a file stays in one process; a thread each, since processes share the cores.
 test: setup
-	@$(BIN)/python -m pytest -q
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile
 
 # Metrics are compared with those of ranx, which wants other versions than the package: an environment of its own.
 .venv-ranx/.ready:

@@ -85,11 +85,11 @@ def summary(evaluations: list[Evaluation]) -> dict[str, Any]:
             mean_U = np.mean([one.reports[place].values(metric) for one in evaluations], axis=0)
             own = interval(mean_U, seed=0)
             rows[metric] = {
-                "mean": round(float(np.mean(seeds)), 4),
-                "low": round(own.low, 4),
-                "high": round(own.high, 4),
+                "mean": round(float(np.mean(seeds)), 6),
+                "low": round(own.low, 6),
+                "high": round(own.high, 6),
             }
-            rows[metric]["seeds"] = [round(seed, 4) for seed in seeds]
+            rows[metric]["seeds"] = [round(seed, 6) for seed in seeds]
             if place:
                 model_U = np.mean([one.model.values(metric) for one in evaluations], axis=0)
                 found = compare(model_U, mean_U, seed=0)
