@@ -1,5 +1,5 @@
 # The developer's interface. Every target sets up what it needs, quietly and only once.
-#   make demo      install, train on real data, recommend, report   make test      the tests, about ten minutes
+#   make demo      install, train on real data, recommend, report   make test      the tests, six minutes on two cores
 #   make test-all  slow tests and tests on raw public logs too     make check     linters, types, import rules
 #   make format    make bench    make docs    make clean
 
