@@ -41,7 +41,7 @@ METRICS = {
 
 
 def lines_of(rows: pl.DataFrame, dataset: str) -> list[str]:
-    """The table of one data set: differences in percent of the first of a pair."""
+    """The table of one data set: differences in percent of the first of a pair, of pairs that are there."""
     found = {
         (row["row"], row["metric"]): row
         for row in rows.filter(dataset=dataset, targets="session").iter_rows(named=True)
@@ -50,6 +50,8 @@ def lines_of(rows: pl.DataFrame, dataset: str) -> list[str]:
     shown = [metric for metric in METRICS if any(key[1] == metric for key in found)]
     lines = [f"| {dataset} | {' | '.join(METRICS[metric] for metric in shown)} |", f"|---|{'---:|' * len(shown)}"]
     for first, second in PAIRS:
+        if not all((name, metric) in found for name in (first, second) for metric in shown):
+            continue
         cells = [_cell(found[first, metric], found[second, metric]) for metric in shown]
         lines.append(f"| {second} against {first} | {' | '.join(cells)} |")
     return lines

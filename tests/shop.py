@@ -30,6 +30,8 @@ SMALL = (
     "objective.retrieval.negatives.number=8",
     "threads=1",
 )
+PRIOR = ("prior.has_neighbours=true", "prior.uniform=12", "prior.recent=8", "prior.best=4")
+"""A prior for a catalogue of eighteen items."""
 CONFIG = """
 [log]
 kind = "table"

@@ -14,15 +14,16 @@ from sessionrec.pipeline import evaluate
 from sessionrec.pipeline.evaluation import EvaluationConfig
 from sessionrec.recommend import SessionRec
 from tests.devices.conftest import there
-from tests.shop import day, sku, train_shop
+from tests.shop import PRIOR, day, sku, train_shop
 
 HISTORIES = [[[sku(0, 0), sku(0, 1)], [sku(1, 0)]], [[sku(4, 2)]], []]
-PRIOR = ("prior.has_neighbours=true", "prior.uniform=12", "prior.recent=8", "prior.best=4", "prior.hidden=0")
 
 
 @pytest.fixture(scope="module", params=["alone", "with a prior"])
 def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Path]:
-    return train_shop(tmp_path_factory.mktemp("shop"), *(PRIOR if request.param == "with a prior" else ()))
+    return train_shop(
+        tmp_path_factory.mktemp("shop"), *((*PRIOR, "prior.hidden=0") if request.param == "with a prior" else ())
+    )
 
 
 def test_lists_scores_and_vectors_are_those_of_the_host(shop: tuple[Dataset, Path], device: str) -> None:

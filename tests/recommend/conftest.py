@@ -13,9 +13,7 @@ from sessionrec.data.dataset import Dataset
 from sessionrec.pipeline import fit
 from sessionrec.pipeline.training import load_fit_config
 from sessionrec.recommend import SessionRec, artifact
-from tests.shop import SMALL, train_shop
-
-PRIOR = ("prior.has_neighbours=true", "prior.uniform=12", "prior.recent=8", "prior.best=4")
+from tests.shop import PRIOR, SMALL, train_shop
 
 
 @pytest.fixture(scope="session")
